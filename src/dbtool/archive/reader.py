@@ -1,0 +1,78 @@
+"""Reads a framed archive: its index from the end, and any frame on its own."""
+
+from __future__ import annotations
+
+from dbtool.archive.index import decode_index
+from dbtool.archive.seekable import FOOTER_BYTES, SeekEntry, decode_seek_table, seek_table_bytes
+from dbtool.archive.zstd import decompress_frame
+from dbtool.errors import VerificationError
+from dbtool.model.archive import ArchiveIndex, Frame, FrameKind
+from dbtool.rows import xxh64
+from dbtool.storage.base import Store
+
+_KIND_ORDER = {kind: position for position, kind in enumerate(FrameKind)}
+
+
+class ArchiveReader:
+    """An archive in a store. Frames may be read from several threads at once.
+
+    Opening it reads the index and checks it against the seek table and the file's size, so that
+    frames lie end to end with nothing between, before and behind them.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self.name = name
+        self.size_bytes = store.size(name)
+        footer_start = max(0, self.size_bytes - FOOTER_BYTES)
+        table_bytes = seek_table_bytes(store.get_range(name, footer_start, FOOTER_BYTES))
+        if table_bytes > self.size_bytes:
+            raise VerificationError(f"{name}: the seek table is larger than the file: it is damaged")
+        table = store.get_range(name, self.size_bytes - table_bytes, table_bytes)
+        self.seek_entries: list[SeekEntry] = decode_seek_table(table)
+        if not self.seek_entries:
+            raise VerificationError(f"{name}: the seek table is empty")
+        index_bytes = self.seek_entries[-1].stored_bytes
+        index_start = self.size_bytes - table_bytes - index_bytes
+        if index_start < 0:
+            raise VerificationError(f"{name}: the seek table does not fit the file")
+        self.index: ArchiveIndex = decode_index(store.get_range(name, index_start, index_bytes))
+        self._check_layout(index_start)
+
+    def _check_layout(self, index_start: int) -> None:
+        frames = self.index.frames
+        if len(frames) != len(self.seek_entries) - 1:
+            raise VerificationError(f"{self.name}: the index and the seek table count different frames")
+        offset, order = 0, 0
+        for number, (frame, entry) in enumerate(zip(frames, self.seek_entries, strict=False)):
+            if (frame.offset, frame.stored_bytes, frame.plain_bytes) != (
+                offset,
+                entry.stored_bytes,
+                entry.plain_bytes,
+            ):
+                raise VerificationError(f"{self.name}: frame {number} differs between index and seek table")
+            if _KIND_ORDER[frame.kind] < order:
+                raise VerificationError(f"{self.name}: frame {number} ({frame.kind.value}) is out of order")
+            order = _KIND_ORDER[frame.kind]
+            offset += frame.stored_bytes
+        if offset != index_start:
+            raise VerificationError(f"{self.name}: there are bytes that no frame accounts for")
+        if not frames or frames[0].kind is not FrameKind.HEADER or frames[-1].kind is not FrameKind.FOOTER:
+            raise VerificationError(f"{self.name}: the script has no beginning or no end")
+
+    def describe(self, number: int) -> str:
+        """What a person would call a frame: "frame 12 (data of public.orders)"."""
+        frame = self.index.frames[number]
+        if frame.table is None:
+            return f"{self.name}: frame {number} ({frame.kind.value})"
+        table = self.index.tables[frame.table]
+        return f"{self.name}: frame {number} (data of {table.schema}.{table.name})"
+
+    def read(self, number: int) -> bytes:
+        """The plain text of a frame, checked against every checksum that speaks of it."""
+        frame: Frame = self.index.frames[number]
+        what = self.describe(number)
+        text = decompress_frame(self._store.get_range(self.name, frame.offset, frame.stored_bytes), what)
+        if len(text) != frame.plain_bytes or xxh64(text) & 0xFFFFFFFF != self.seek_entries[number].checksum:
+            raise VerificationError(f"{what} does not hold the text that was written")
+        return text

@@ -1,0 +1,1 @@
+"""What is known about backups: names, metadata, records, the repository and its index."""

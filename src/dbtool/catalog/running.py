@@ -1,0 +1,188 @@
+"""A backup being taken: its uploads, and its end as completed or failed.
+
+The order of writes is the promise: artefacts, chain manifest, `metadata.json` last. Killed at any
+point before that one, it is seen as interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from types import TracebackType
+from typing import Any
+
+from dbtool import failpoints
+from dbtool.catalog import index, names, records
+from dbtool.catalog import metadata as metadata_file
+from dbtool.catalog.heartbeat import Heartbeat
+from dbtool.errors import BusyError, DbtoolError, InterruptedByUserError
+from dbtool.model.backup import Artefact, BackupType, Metadata
+from dbtool.storage.base import Store, Upload
+
+
+class ArtefactUpload:
+    """An artefact being written; knows its length and SHA-256 as the bytes pass."""
+
+    def __init__(self, name: str, upload: Upload) -> None:
+        self._name = name
+        self._upload = upload
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+        self.committed = False
+
+    @property
+    def written_bytes(self) -> int:
+        """How much was written so far."""
+        return self._bytes
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes."""
+        self._upload.write(data)
+        self._digest.update(data)
+        self._bytes += len(data)
+
+    def commit(self) -> None:
+        """Make it durable; afterwards `artefact` may be asked for."""
+        failpoints.reach("artefact-before-commit")
+        self._upload.commit()
+        self.committed = True
+        failpoints.reach("artefact-committed")
+
+    def abort(self) -> None:
+        """Forget it, unless it was committed."""
+        self._upload.abort()
+
+    @property
+    def artefact(self) -> Artefact:
+        """What `metadata.json` says of it; without encryption, plain and stored are the same."""
+        digest = self._digest.hexdigest()
+        return Artefact(self._name, self._bytes, digest, self._bytes, digest)
+
+    def __enter__(self) -> ArtefactUpload:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+class RunningBackup:
+    """A claimed folder. End it with `complete` or `fail`; leaving the context fails it."""
+
+    def __init__(self, store: Store, folder: str, facts: dict[str, Any]) -> None:
+        self._store = store
+        self._facts = facts
+        self._heartbeat = Heartbeat(store, folder, facts)
+        self._uploads: list[ArtefactUpload] = []
+        self._ended = False
+        self.folder = folder
+        self.id = folder
+        self.notes: list[str] = []  # what went wrong beside the backup itself, such as its catalogue entry
+
+    def start(self) -> bool:
+        """Write `running.json`; False if the folder is taken. `Repository.begin` calls it."""
+        started = self._heartbeat.start()
+        failpoints.reach("backup-begun")
+        return started
+
+    def put_artefact(self, name: str) -> ArtefactUpload:
+        """Begin to write a file of this backup."""
+        upload = ArtefactUpload(name, self._store.put(f"{self.folder}/{name}"))
+        self._uploads.append(upload)
+        return upload
+
+    def put_file(self, name: str, data: bytes) -> Artefact:
+        """Write a small file of this backup, such as `RESTORE.md`."""
+        with self.put_artefact(name) as upload:
+            upload.write(data)
+            upload.commit()
+        return upload.artefact
+
+    def artefacts(self) -> tuple[Artefact, ...]:
+        """Every file that was committed so far, in the order in which they were begun."""
+        return tuple(upload.artefact for upload in self._uploads)
+
+    def complete(self, metadata: Metadata) -> None:
+        """Make it a completed backup. Once `metadata.json` is written nothing can fail it any more."""
+        self._check(metadata)
+        if metadata.type in (BackupType.FULL, BackupType.PARTIAL):
+            self._put_manifest()
+        data = metadata_file.encode(metadata)
+        failpoints.reach("before-metadata")
+        if not self._store.put_if_absent(f"{self.folder}/{names.METADATA}", data):
+            raise BusyError(
+                f"backup {self.id} already has a metadata.json", "somebody else writes to this folder"
+            )
+        self._ended = True
+        failpoints.reach("after-metadata")
+        self._heartbeat.stop()
+        try:
+            self._store.delete(f"{self.folder}/{names.RUNNING}")
+            failpoints.reach("before-catalogue")
+            self.notes += index.refresh(self._store, self.folder)
+        except DbtoolError as error:
+            self.notes.append(f"the backup is complete, but: {error.message}")
+
+    def _check(self, metadata: Metadata) -> None:
+        """Guard against a mistake of the caller that would make a backup nobody can use."""
+        if self._ended:
+            raise ValueError("this backup has ended")
+        if metadata.id != self.id:
+            raise ValueError(f"metadata of {metadata.id} for backup {self.id}")
+        if not all(upload.committed for upload in self._uploads):
+            raise ValueError("an artefact was not committed")
+        if {upload.artefact for upload in self._uploads} != set(metadata.artefacts):
+            raise ValueError("the metadata does not name the artefacts that were written")
+
+    def _put_manifest(self) -> None:
+        with self._store.put(f"{self.folder}/{names.MANIFEST}") as upload:
+            upload.write(json.dumps({"base": self.id, "differentials": []}, indent=2).encode() + b"\n")
+            upload.commit()
+        failpoints.reach("manifest-written")
+
+    def fail(self, error: BaseException | str) -> None:
+        """Make it a failed backup, or a cancelled one an interrupted one, and remove its files.
+
+        Never raises: what cannot be removed or recorded stays, and is seen as interrupted.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        self._heartbeat.stop()
+        for upload in self._uploads:
+            with contextlib.suppress(OSError, DbtoolError):
+                upload.abort()
+        with contextlib.suppress(DbtoolError):
+            self._remove_files()
+            failpoints.reach("failing")
+            # After the files, for the disk may be full; before running.json, which tells more than nothing.
+            records.add(self._store, self.folder, records.FAILURE, self._failure(error))
+            self._store.delete(f"{self.folder}/{names.RUNNING}")
+            index.refresh(self._store, self.folder)
+
+    def _remove_files(self) -> None:
+        # metadata.json first: what has lost an artefact must not look whole for a moment.
+        self._store.delete(f"{self.folder}/{names.METADATA}")
+        for entry in list(self._store.list(f"{self.folder}/")):
+            kept = (names.RUNNING, f"{names.RECORDS}/")
+            if not entry.name[len(self.folder) + 1 :].startswith(kept):
+                self._store.delete(entry.name)
+
+    def _failure(self, error: BaseException | str) -> dict[str, Any]:
+        cancelled = isinstance(error, (KeyboardInterrupt, InterruptedByUserError))
+        message = "it was cancelled" if isinstance(error, KeyboardInterrupt) else str(error)
+        return {
+            "status": "interrupted" if cancelled else "failed",
+            "error": message or type(error).__name__,
+            **self._facts,
+        }
+
+    def __enter__(self) -> RunningBackup:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.fail(error if error is not None else "it ended without being completed")

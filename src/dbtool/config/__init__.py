@@ -1,0 +1,1 @@
+"""Settings: what they are, where each comes from, and how secrets are kept out of sight."""

@@ -1,0 +1,1 @@
+"""The console: its grammar, completion, highlighting, and the shell around them."""

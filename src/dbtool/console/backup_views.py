@@ -1,0 +1,203 @@
+"""Backups as a person reads them: the table of `list`, the page of `show`, what `verify` found.
+
+Everything that comes from a repository is shown with control characters neutralised.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dbtool.catalog.index import BackupSummary
+from dbtool.console.units import bytes_text, duration_text
+from dbtool.text import printable
+
+if TYPE_CHECKING:  # needed for no more than its type, and it brings zstd along
+    from dbtool.operations.verify import VerificationReport
+
+_LARGEST_TABLES = 20
+_RIGHT_ALIGNED = {"took", "size", "ratio"}
+_COLOURS = {"completed": "32", "verified": "32", "running": "36", "failed": "31", "damaged": "31"}
+_OTHER_COLOUR = "33"
+
+
+def local_time(timestamp: str) -> str:
+    """An ISO 8601 time in this machine's zone, the zone printed; as it is if it is none."""
+    try:
+        moment = datetime.fromisoformat(timestamp.replace("Z", "+00:00")).astimezone()
+    except ValueError:
+        return printable(timestamp) or "-"
+    return moment.strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def state_of(summary: BackupSummary) -> str:
+    """One word, or two: `completed`, `verified`, `damaged`, `running`, `failed`, `interrupted`."""
+    if summary.status == "completed" and summary.verified is not None:
+        return "verified" if summary.verified == "passed" else "damaged"
+    if summary.status == "failed" and summary.metadata_sha256 is not None:
+        return "damaged"
+    return summary.status
+
+
+def render_list(summaries: Sequence[BackupSummary], width: int, color: bool) -> str:
+    """The table of `list`, without a final newline. Where `width` is too small, names are cut in the
+    database's column only: an id is there to be copied."""
+    if not summaries:
+        return "There are no backups here."
+    heads = ["id", "type", "database", "when", "took", "size", "ratio", "state"]
+    rows = [_cells(summary) for summary in summaries]
+    widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
+    surplus = sum(widths) + 2 * (len(widths) - 1) - width
+    if surplus > 0:
+        widths[2] = max(widths[2] - surplus, 8)
+    lines = [_line(heads, heads, widths)]
+    lines.append("  ".join("-" * size for size in widths))
+    for row in rows:
+        line = _line(heads, row, widths)
+        lines.append(_coloured(line, row[-1]) if color else line)
+    return "\n".join(lines)
+
+
+def _cells(summary: BackupSummary) -> list[str]:
+    ratio = f"{summary.text_bytes / summary.stored_bytes:.1f}x" if summary.stored_bytes else "-"
+    return [
+        printable(summary.id),
+        printable(summary.type),
+        printable(summary.database),
+        local_time(summary.timestamp_start),
+        "-" if summary.duration_seconds is None else duration_text(summary.duration_seconds),
+        bytes_text(summary.stored_bytes) if summary.stored_bytes else "-",
+        ratio,
+        state_of(summary),
+    ]
+
+
+def _width(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )
+
+
+def _fitted(text: str, size: int) -> str:
+    if _width(text) <= size:
+        return text
+    while text and _width(text) > size - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _line(heads: Sequence[str], cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = []
+    for head, cell, size in zip(heads, cells, widths, strict=True):
+        shown = _fitted(cell, size)
+        space = " " * (size - _width(shown))
+        padded.append(space + shown if head in _RIGHT_ALIGNED else shown + space)
+    return "  ".join(padded).rstrip()
+
+
+def _coloured(line: str, state: str) -> str:
+    start = line[: len(line) - len(state)]
+    return f"{start}\x1b[{_COLOURS.get(state, _OTHER_COLOUR)}m{state}\x1b[0m"
+
+
+def render_show(document: dict[str, Any], color: bool) -> str:
+    """The page of `show`, from the document of `operations.listing.show`."""
+    lines = [_bold(_text(document.get("id")), color)]
+    lines += [f"  {name:<12}{value}" for name, value in _facts(document) if value]
+    lines += _artefacts(document.get("artefacts") or (), color)
+    lines += _tables(document.get("tables") or (), color)
+    warnings = document.get("warnings")  # of an incomplete backup only their number is known
+    told = {
+        "warnings": [_text(warning) for warning in warnings] if isinstance(warnings, list) else [],
+        "records": [_record(record) for record in document.get("records") or ()],
+    }
+    for title, items in told.items():
+        if items:
+            lines += ["", _bold(title, color), *(f"  {item}" for item in items)]
+    return "\n".join(lines)
+
+
+def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
+    database, server = document.get("database"), document.get("server") or {}
+    name = database.get("name") if isinstance(database, dict) else database
+    duration = document.get("duration_seconds")
+    parent = document.get("parent")
+    snapshot = document.get("snapshot") or {}
+    return [
+        ("status", _text(document.get("status"))),
+        ("problem", _text(document.get("problem"))),
+        ("verified", _verified(document)),
+        ("type", " ".join(filter(None, (_text(document.get("method")), _text(document.get("type")))))),
+        ("label", _text(document.get("label"))),
+        ("database", _text(name)),
+        ("server", " ".join(filter(None, (_text(document.get("flavour")), _text(server.get("version")))))),
+        ("started", local_time(str(document.get("timestamp_start") or ""))),
+        ("took", duration_text(duration) if isinstance(duration, (int, float)) else ""),
+        ("shows", local_time(str(snapshot["time"])) if snapshot.get("time") else ""),
+        ("rows", _rows(document.get("statistics") or {})),
+        ("parent", _text(parent.get("id") if isinstance(parent, dict) else parent)),
+        ("location", _text(document.get("backup_location"))),
+    ]
+
+
+def _rows(statistics: dict[str, Any]) -> str:
+    tables, rows = statistics.get("total_tables", 0), statistics.get("total_rows_processed", 0)
+    return f"{rows:,} in {tables:,} tables" if tables else ""
+
+
+def _verified(document: dict[str, Any]) -> str:
+    outcome = document.get("verified")
+    return f"{_text(outcome)}, {local_time(str(document.get('verified_at') or ''))}" if outcome else ""
+
+
+def _artefacts(artefacts: Sequence[dict[str, Any]], color: bool) -> list[str]:
+    if not artefacts:
+        return []
+    lines = ["", _bold("files", color)]
+    for artefact in artefacts:
+        lines.append(f"  {bytes_text(artefact['stored_bytes']):>8}  {_text(artefact['name'])}")
+    return lines
+
+
+def _tables(tables: Sequence[dict[str, Any]], color: bool) -> list[str]:
+    if not tables:
+        return []
+    largest = sorted(tables, key=lambda table: (-int(table["bytes"]), table["schema"], table["name"]))
+    lines = ["", _bold("tables, by size of their text", color)]
+    for table in largest[:_LARGEST_TABLES]:
+        name = _text(f"{table['schema']}.{table['name']}")
+        lines.append(f"  {bytes_text(table['bytes']):>8}  {table['rows']:>13,} rows  {name}")
+    if len(largest) > _LARGEST_TABLES:
+        lines.append(f"  and {len(largest) - _LARGEST_TABLES:,} smaller ones")
+    return lines
+
+
+def _record(record: dict[str, Any]) -> str:
+    data = record.get("data") or {}
+    told = data.get("outcome") or data.get("error") or data.get("reason") or ""
+    return f"{local_time(str(record.get('time') or ''))}  {_text(record.get('kind'))} {_text(told)}".rstrip()
+
+
+def render_verification(report: VerificationReport, color: bool) -> str:
+    """What `verify` found, a line each, the outcome last."""
+    lines = [f"finding: {printable(finding.message)}" for finding in report.findings]
+    lines += [f"note: {printable(note)}" for note in report.notes]
+    counts = (
+        f"{report.artefacts} files, {report.frames:,} frames, {report.tables:,} tables, {report.rows:,} rows"
+        f" in {duration_text(report.duration_seconds)}"
+    )
+    state = "failed" if report.findings else "verified"
+    outcome = f"\x1b[{_COLOURS[state]}m{report.outcome}\x1b[0m" if color else report.outcome
+    lines.append(f"{printable(report.backup)}: {outcome} ({counts})")
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else printable(str(value))
+
+
+def _bold(text: str, color: bool) -> str:
+    return f"\x1b[1m{text}\x1b[0m" if color else text

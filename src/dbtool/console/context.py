@@ -1,0 +1,133 @@
+"""What a command runs in: the settings, the server, the repository, and who may be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbtool.console import narration
+from dbtool.console.grammar import Call
+from dbtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from dbtool.config.settings import Settings
+    from dbtool.console.progress_view import ProgressView
+    from dbtool.engines.base import Engine
+    from dbtool.engines.session import Session
+    from dbtool.model.connection import Connection
+    from dbtool.storage.base import Store
+
+_DEFAULT_PORTS = {"postgres": 5432, "mysql": 3306}
+
+
+@dataclass
+class Context:
+    """One run of dbtool. `path`, `yes` and `json` are what was said for every command of it."""
+
+    settings: Settings
+    engine: str
+    path: str | None = None
+    yes: bool = False
+    json: bool = False
+    show_timing: bool = True
+    expanded: bool | None = None  # None: rows become blocks where a table would not fit
+    _connection: Connection | None = None
+    _session: Session | None = None
+
+    @property
+    def database(self) -> str | None:
+        """The database that was named, if one was."""
+        return self.settings.database
+
+    @property
+    def server(self) -> str:
+        """The server as a person names it: `localhost:5432`."""
+        host = self.settings.text("host") or self.settings.text("service") or "local"
+        return f"{host}:{self.settings.text('port') or _DEFAULT_PORTS[self.engine]}"
+
+    def connection(self) -> Connection:
+        """How to reach the database. Raises `UsageError`."""
+        if self._connection is None:
+            if self.engine != "postgres":
+                raise UsageError("MySQL and MariaDB are not in this version", "It knows: --db postgres.")
+            self._connection = self.settings.connection(self.engine)
+        return self._connection
+
+    def make_engine(self) -> Engine:
+        """The engine of that kind of server."""
+        from dbtool.engines.postgres.engine import PostgresEngine
+
+        return PostgresEngine()
+
+    def use_password(self, password: str) -> None:
+        """A password that was typed in just now."""
+        from dbtool import redaction
+
+        redaction.register(password)
+        self._connection = replace(self.connection(), password=password)
+
+    def session(self) -> Session:
+        """The connection for SQL, made when it is first needed. Raises `ConnectionFailedError`."""
+        if self._session is None:
+            from dbtool.engines.postgres.session import PostgresSession
+
+            self._session = PostgresSession(self.connection())
+        return self._session
+
+    def open_session(self) -> Session | None:
+        """The connection for SQL, if there is one already."""
+        return self._session
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def repository(self, call: Call) -> str:
+        """Which repository a command means. Raises `UsageError` where nothing says it."""
+        from dbtool.config import repository
+
+        path = call.text("path") or self.path
+        return repository.choose(path, self.settings, self.engine, self.database or "", self.server)
+
+    def store(self, call: Call, create: bool = False) -> Store:
+        """The repository a command means, opened. Raises `StorageError`, `NotFoundError`."""
+        from dbtool.storage.open import open_store
+
+        return open_store(self.repository(call), create=create)
+
+    def store_for(self, call: Call) -> Store:
+        """Like `store`; but a backup that is named by its path lies where it lies."""
+        named = Path(call.operand or "")
+        if call.text("path") is None and "/" in str(call.operand) and named.expanduser().exists():
+            from dbtool.storage.open import open_store
+
+            return open_store(str(named.expanduser().absolute().parent))
+        return self.store(call)
+
+    def remember(self, repository_path: str, database: str) -> None:
+        """This repository is the one last used for that database."""
+        from dbtool.config import repository
+
+        repository.remember(repository_path, self.engine, database, self.server)
+
+    def progress(self) -> ProgressView:
+        """A new view of progress on stderr."""
+        from dbtool.console.progress_view import ProgressView
+
+        return ProgressView()
+
+    def wants_json(self, call: Call) -> bool:
+        """Whether the command is to print JSON."""
+        return self.json or call.flag("json")
+
+    def may_destroy(self, call: Call) -> bool:
+        """Whether -yes was said."""
+        return self.yes or call.flag("yes")
+
+    def confirm(self, call: Call, question: str) -> None:
+        """Ask before something is destroyed, unless -yes was said. Raises `RefusedError`."""
+        if not self.may_destroy(call):
+            narration.confirm(question, "Say -yes if it may be destroyed.")

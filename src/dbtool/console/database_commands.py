@@ -1,0 +1,90 @@
+"""The commands that take backups and restore them: full database, full tables, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dbtool.console import narration
+from dbtool.console.context import Context
+from dbtool.console.grammar import Call
+from dbtool.console.units import bytes_text, duration_text
+from dbtool.errors import ExitCode, UsageError
+from dbtool.text import printable
+
+if TYPE_CHECKING:
+    from dbtool.model.backup import Metadata
+    from dbtool.operations.backup import BackupOptions
+    from dbtool.storage.base import Store
+
+
+def full_database(context: Context, call: Call) -> ExitCode:
+    """`full database`: the whole database; with -all, every database of the server."""
+    from dbtool.operations import backup
+
+    options = _options(context, call)
+    engine, connection = context.make_engine(), context.connection()
+    exclude = call.texts("exclude")
+    if exclude and not call.flag("all"):
+        raise UsageError("-exclude needs -all", "It says which databases are left out.")
+    store = context.store(call, create=True)
+    with context.progress() as progress:
+        if call.flag("all"):
+            done = backup.backup_all(engine, connection, store, options, exclude, progress)
+        else:
+            done = [backup.logical_backup(engine, connection, store, options, progress)]
+    _report(context, call, store, done)
+    return ExitCode.DONE
+
+
+def full_tables(context: Context, call: Call) -> ExitCode:
+    """`full tables -tablename T …`: some tables, and what they need."""
+    from dbtool.operations import backup
+
+    if not call.texts("tablename"):
+        raise UsageError(
+            "full tables needs -tablename T", "For example: full tables -tablename users -tablename orders"
+        )
+    options = _options(context, call)
+    engine, connection = context.make_engine(), context.connection()
+    store = context.store(call, create=True)
+    with context.progress() as progress:
+        done = backup.logical_backup(engine, connection, store, options, progress)
+    _report(context, call, store, [done])
+    return ExitCode.DONE
+
+
+def _options(context: Context, call: Call) -> BackupOptions:
+    from dbtool.operations.backup import BackupOptions
+
+    if call.text("method") == "physical":
+        raise UsageError("physical backups are not in this version", "Say -method logical, or leave it out.")
+    lock_timeout = call.number("lock-timeout")
+    return BackupOptions(
+        tables=call.texts("tablename"),
+        jobs=call.number("jobs"),
+        level=call.number("level"),
+        label=call.text("label"),
+        lock_timeout_seconds=BackupOptions.lock_timeout_seconds
+        if lock_timeout is None
+        else float(lock_timeout),
+        tool_directories=context.settings.client_directories,
+    )
+
+
+def _report(context: Context, call: Call, store: Store, done: Sequence[Metadata]) -> None:
+    from dbtool.operations import listing
+
+    context.remember(store.url, context.database or "")
+    if context.wants_json(call):
+        documents = [listing.show(store, metadata.id) for metadata in done]
+        narration.say_json({"backups": documents} if call.flag("all") else documents[0])
+        return
+    for metadata in done:
+        statistics = metadata.statistics
+        narration.say(
+            f"{printable(metadata.id)}: {statistics['total_tables']:,} tables, "
+            f"{statistics['total_rows_processed']:,} rows, {bytes_text(statistics['total_size_bytes'])} "
+            f"in {duration_text(metadata.duration_seconds)}"
+        )
+    narration.note(f"It is in {store.url}.")

@@ -1,0 +1,90 @@
+"""The commands that look at a repository: list, show, verify, catalog rebuild."""
+
+from __future__ import annotations
+
+import shutil
+
+from dbtool.console import narration
+from dbtool.console.context import Context
+from dbtool.console.grammar import Call
+from dbtool.errors import ExitCode, NotFoundError, UsageError
+
+
+def list_backups(context: Context, call: Call) -> ExitCode:
+    """`list`: every backup of the repository, in whatever state."""
+    from dbtool.console import backup_views
+    from dbtool.operations import listing
+
+    store = context.store(call)
+    found = listing.list_backups(store)
+    if context.wants_json(call):
+        narration.say_json({"backups": [summary.document() for summary in found]})
+    elif found:
+        # Only a terminal has a width; what goes to a file or a program is not cut.
+        width = shutil.get_terminal_size().columns if narration.stdout_is_terminal() else 10_000
+        narration.say(backup_views.render_list(found, width, narration.uses_color()))
+    else:
+        narration.note(f"There are no backups in {store.url}.")
+    return ExitCode.DONE
+
+
+def show(context: Context, call: Call) -> ExitCode:
+    """`show ID`: all that is known of one backup."""
+    from dbtool.console import backup_views
+    from dbtool.operations import listing
+
+    document = listing.show(context.store_for(call), str(call.operand), context.database)
+    if context.wants_json(call):
+        narration.say_json(document)
+    else:
+        narration.say(backup_views.render_show(document, narration.uses_color()))
+    return ExitCode.DONE
+
+
+def verify(context: Context, call: Call) -> ExitCode:
+    """`verify ID|latest|-all`: read backups back. What is found is reported before the error."""
+    from dbtool.console import backup_views
+    from dbtool.operations import listing
+    from dbtool.operations import verify as operation
+    from dbtool.operations.backup import default_jobs
+
+    if (call.operand is None) is not call.flag("all"):
+        raise UsageError("verify needs an id, latest, or -all, and not both", "For example: verify latest")
+    store = context.store_for(call)
+    if call.operand is not None:
+        references = [call.operand]
+    else:
+        unfinished = ("running", "interrupted")
+        references = [one.id for one in listing.list_backups(store) if one.status not in unfinished]
+        if not references:
+            raise NotFoundError(f"there is no backup to verify in {store.url}")
+    jobs = call.number("jobs") or default_jobs()
+    reports = []
+    for reference in references:
+        with context.progress() as progress:
+            report = operation.verify(store, reference, progress, jobs, context.database)
+        reports.append(report)
+        if not context.wants_json(call):
+            narration.say(backup_views.render_verification(report, narration.uses_color()))
+    if context.wants_json(call):
+        documents = [report.document() for report in reports]
+        narration.say_json(documents[0] if call.operand is not None else {"verifications": documents})
+    errors = [error for report in reports if (error := report.error()) is not None]
+    for error in errors[:-1]:
+        narration.report(error)
+    if errors:
+        raise errors[-1]
+    return ExitCode.DONE
+
+
+def rebuild_catalogue(context: Context, call: Call) -> ExitCode:
+    """`catalog rebuild`: make backup_catalog.json again."""
+    from dbtool.operations import listing
+
+    store = context.store(call)
+    found = listing.rebuild_catalogue(store)
+    if context.wants_json(call):
+        narration.say_json({"backups": [summary.document() for summary in found]})
+    else:
+        narration.say(f"{store.url}/backup_catalog.json: {len(found)} backup{'s' if len(found) != 1 else ''}")
+    return ExitCode.DONE

@@ -1,0 +1,1 @@
+"""PostgreSQL: connecting, client programs, dumping, loading."""

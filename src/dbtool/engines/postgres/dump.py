@@ -1,0 +1,202 @@
+"""A PostgreSQL database as the source of a logical backup: one snapshot, its schema, its chunks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from dbtool import process
+from dbtool.engines.base import Chunk, SourceOptions
+from dbtool.engines.postgres import after, introspect, schema, selection
+from dbtool.engines.postgres.connect import client_environment
+from dbtool.engines.postgres.guide import restore_guide
+from dbtool.engines.postgres.plan import bucket_bytes, plan_chunks
+from dbtool.engines.postgres.quoting import conninfo, quote_identifier
+from dbtool.engines.postgres.reader import CopyReader, open_in_snapshot
+from dbtool.engines.postgres.snapshot import HeldSnapshot
+from dbtool.engines.postgres.tools import find_tool
+from dbtool.errors import BusyError, DbtoolError, RefusedError
+from dbtool.failpoints import reach
+from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
+from dbtool.model.connection import Connection
+from dbtool.model.database import Table
+from dbtool.progress import Progress
+
+
+class PostgresSource:
+    """See `engines.base.Source`. The schema is dumped in the background while rows are read."""
+
+    def __init__(self, connection: Connection, options: SourceOptions, progress: Progress) -> None:
+        self._connection = connection
+        self._options = options
+        self._progress = progress
+        self.warnings: list[str] = []
+        self.omitted: list[SchemaObject] = []
+        self._handed_back: list[Chunk] = []
+        self._bucket_lock = threading.Lock()
+        self._buckets: dict[int, bytearray] = {}
+        self._numbers = after.own_numbers()
+        self._key = after.restrict_key()
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="dbtool-schema")
+        self._held = HeldSnapshot(connection, options.lock_timeout_seconds)
+        try:
+            self.server = self._held.server
+            self.snapshot = self._held.snapshot
+            self.database: dict[str, Any] = introspect.database_facts(self._held.session)
+            self._codec = self._held.session.info.encoding
+            if self.database["encoding"] == "SQL_ASCII":
+                self._codec = "utf-8"  # bytes of any kind pass through it unchanged
+            self.tables: Sequence[Table] = self._held.tables
+            wanted = options.table_patterns
+            self._chosen = selection.choose_tables(self._held.session, wanted) if wanted else None
+            if self._chosen is not None:
+                self.tables = [table for table in self.tables if table.identity in self._chosen.identities]
+            self._tools = [
+                find_tool(program, self.server.version_number, options.tool_directories)
+                for program in ("pg_dump", "pg_restore", "pg_dumpall")
+            ]
+            self.clients = [{"program": tool.program, "version": tool.version} for tool in self._tools[:2]]
+            self.warnings += dict.fromkeys(warning for tool in self._tools[:1] for warning in tool.warnings)
+            self._schema: Future[list[schema.SchemaPart]] = self._pool.submit(self._read_schema)
+            self._globals: Future[bytes | None] = self._pool.submit(self._read_globals)
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- schema ------------------------------------------------------------------------------
+
+    def _read_schema(self) -> list[schema.SchemaPart]:
+        dump_tool, restore_tool, _ = self._tools
+        arguments = schema.dump_arguments(
+            dump_tool,
+            self.database["name"],
+            self._held.exported(),
+            self.database["encoding"],
+            self._options.lock_timeout_seconds,
+        )
+        try:
+            parts = schema.read_schema(restore_tool, self._connection, arguments, self._codec)
+        except process.ProgramFailedError as error:
+            raise _explain_pg_dump(error) from None
+        if self._chosen is None:
+            return parts
+        objects = [schema.schema_object(part) for part in parts]
+        selected = selection.select_objects(objects, self._chosen.identities)
+        self.warnings += selected.notes
+        self.omitted = [schema.aside(part, self._codec) for part in parts if part.entry.number in selected.aside]
+        return [part for part in parts if part.entry.number in selected.taken]
+
+    def _read_globals(self) -> bytes | None:
+        tool = self._tools[2]
+        command = [str(tool.path), "--globals-only", "--no-password", f"--dbname={conninfo('postgres')}"]
+        with client_environment(self._connection) as environment:
+            for arguments in (command, [*command, "--no-role-passwords"]):
+                try:
+                    return process.run(arguments, environment=environment).stdout
+                except process.ProgramFailedError as error:
+                    reason = error.message
+        self.warnings.append(f"roles and tablespaces are not in the backup (globals.sql): {reason}")
+        return None
+
+    def before_data(self) -> Iterator[Block]:
+        """The header and pg_dump's section before the data."""
+        yield after.header(
+            self._key, self.database["encoding"], self.database["name"], self.server.version
+        )
+        yield from schema.schema_blocks(self._schema.result(), FrameKind.BEFORE_DATA, self._codec)
+
+    def schema_sql(self) -> bytes:
+        """The whole schema as one script that psql takes."""
+        return b"".join(
+            bytes(block.text)
+            for blocks in (
+                self.before_data(),
+                schema.schema_blocks(self._schema.result(), FrameKind.AFTER_DATA, self._codec),
+                schema.schema_blocks(self._schema.result(), FrameKind.LAST, self._codec),
+                [after.footer(self._key)],
+            )
+            for block in blocks
+        )
+
+    def globals_sql(self) -> bytes | None:
+        """Roles and tablespaces, as pg_dumpall writes them."""
+        return self._globals.result()
+
+    # ---- rows --------------------------------------------------------------------------------
+
+    def chunks(self) -> Sequence[Chunk]:
+        """All chunks, the largest tables first."""
+        return plan_chunks(self._held.session, self.server, self.tables, self._codec)
+
+    def key_buckets(self, table: int) -> bytearray | None:
+        """Made when the table's first chunk is read."""
+        if not self.tables[table].key:
+            return None
+        with self._bucket_lock:
+            if table not in self._buckets:
+                self._buckets[table] = bytearray(bucket_bytes(self.tables[table]))
+            return self._buckets[table]
+
+    def open_reader(self) -> CopyReader:
+        """A connection of its own in the shared snapshot."""
+        session, begin = open_in_snapshot(self._connection, self._held.exported())
+        return CopyReader(
+            session, self.tables, self._codec, self.key_buckets, begin, self._handed_back.append
+        )
+
+    def leftover_reader(self) -> CopyReader:
+        """The holder's own connection, which needs no new locks."""
+        return CopyReader(
+            self._held.session, self.tables, self._codec, self.key_buckets, None, self._handed_back.append
+        )
+
+    def leftovers(self) -> Sequence[Chunk]:
+        """Chunks of tables for whose exclusive lock somebody is waiting."""
+        return list(self._handed_back)
+
+    # ---- behind the rows -----------------------------------------------------------------------
+
+    def after_data(self) -> Iterator[Block]:
+        """Sequences, large objects, indexes, constraints, privileges, views' contents, the footer."""
+        reach("rows-read")
+        self._held.check()
+        parts = self._schema.result()
+        chosen = {part.entry.oid: part.entry.number for part in parts if part.entry.oid}
+        sequences = introspect.sequences(self._held.control, quote_identifier)
+        if self._chosen is not None:
+            sequences = [item for item in sequences if item.identity in chosen]
+        yield from after.sequence_blocks(sequences, self._codec, self._numbers)
+        if self._chosen is None:
+            yield from after.large_object_blocks(self._held.session, self._codec, self._numbers)
+        yield from schema.schema_blocks(parts, FrameKind.AFTER_DATA, self._codec)
+        views = introspect.materialized_views(self._held.session)
+        yield from after.refresh_blocks(views, chosen, self._codec, self._numbers)
+        if self._chosen is None:
+            yield from after.database_blocks(self.database, self._codec, self._numbers)
+        yield from schema.schema_blocks(parts, FrameKind.LAST, self._codec)
+        yield after.footer(self._key)
+        self._held.check()
+
+    def restore_guide(self, main_name: str, index: ArchiveIndex, has_globals: bool) -> str:
+        """How to restore with zstd and psql."""
+        return restore_guide(main_name, index.backup, self._chosen is not None, has_globals)
+
+    def close(self) -> None:
+        """Let go of locks and snapshot."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if hasattr(self, "_held"):
+            self._held.close()
+
+
+def _explain_pg_dump(error: process.ProgramFailedError) -> DbtoolError:
+    text = error.stderr
+    if "lock timeout" in text or "could not obtain lock" in text:
+        return BusyError(
+            "somebody waits for an exclusive lock on a table, and pg_dump waits behind it",
+            "wait for it to end, or allow more with -lock-timeout SECONDS",
+        )
+    if "permission denied" in text:
+        return RefusedError(f"not allowed to read the schema: {error.message}", "see dbtool doctor")
+    return DbtoolError(f"the schema could not be read: {error.message}")

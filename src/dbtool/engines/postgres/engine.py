@@ -1,0 +1,47 @@
+"""The PostgreSQL engine: the door to the rooms beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbtool.engines.base import SourceOptions, TargetOptions
+from dbtool.model.archive import ArchiveIndex
+from dbtool.model.connection import Connection
+from dbtool.progress import Progress
+
+if TYPE_CHECKING:
+    from dbtool.engines.postgres.dump import PostgresSource
+    from dbtool.engines.postgres.session import PostgresSession
+    from dbtool.engines.postgres.target import PostgresTarget
+
+
+class PostgresEngine:
+    """See `engines.base.Engine`."""
+
+    name = "postgres"
+
+    def open_source(self, connection: Connection, options: SourceOptions, progress: Progress) -> PostgresSource:
+        """Take locks and snapshot."""
+        from dbtool.engines.postgres.dump import PostgresSource
+
+        return PostgresSource(connection, options, progress)
+
+    def open_session(self, connection: Connection) -> PostgresSession:
+        """A connection for SQL."""
+        from dbtool.engines.postgres.session import PostgresSession
+
+        return PostgresSession(connection)
+
+    def open_target(self, connection: Connection, index: ArchiveIndex, options: TargetOptions) -> PostgresTarget:
+        """A place on a server to restore to."""
+        from dbtool.engines.postgres.target import PostgresTarget
+
+        return PostgresTarget(connection, index, options)
+
+    def databases(self, connection: Connection) -> list[str]:
+        """Every database that is no template."""
+        from dbtool.engines.postgres import introspect
+        from dbtool.engines.postgres.connect import connect
+
+        with connect(connection.with_database("postgres")) as session:
+            return introspect.databases(session)

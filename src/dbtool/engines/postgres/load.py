@@ -1,0 +1,203 @@
+"""One worker's connection to a PostgreSQL database that is being restored."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dbtool.engines.base import Chunk, Tally, Task
+from dbtool.engines.postgres.bulk import CopyOut, ServerError, copy_in
+from dbtool.engines.postgres.connect import backup_session_settings, connect
+from dbtool.engines.postgres.reader import FRAME_BYTES
+from dbtool.engines.postgres.schema import setting_statement, settings_of
+from dbtool.errors import ConnectionFailedError, InterruptedByUserError, SqlError, VerificationError
+from dbtool.model.archive import ArchiveIndex, SchemaObject
+from dbtool.model.connection import Connection
+
+if TYPE_CHECKING:
+    import psycopg
+
+_MASK = (1 << 64) - 1
+_SHOWN_STATEMENT_CHARACTERS = 300
+# One transaction for many small objects; each of them may hold a lock until its end.
+_OBJECTS_A_TRANSACTION = 200
+# An object that is there already, where a restore of some tables brings what those need.
+_DUPLICATES = frozenset({"42P06", "42P07", "42710", "42723", "42P04"})
+
+
+class CopyLoader:
+    """See `engines.base.Loader`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        index: ArchiveIndex,
+        with_owners: bool,
+        keeps_existing: frozenset[int],
+        notes: list[str],
+    ) -> None:
+        self._index = index
+        self._with_owners = with_owners
+        self._keeps_existing = keeps_existing
+        self._notes = notes
+        self._settings: dict[str, str] = {}
+        self._stopped = False
+        self._session = connect(connection, application_name="dbtool restore")
+        backup_session_settings(self._session, loading=True)
+        encoding = index.backup["database"]["encoding"]
+        self._session.execute("SELECT set_config('client_encoding', %s, false)", (encoding,))
+        # Nothing is lost by it: the restore's last transaction waits for all before it.
+        self._session.execute("SET synchronous_commit = off")
+        self._codec = "utf-8" if encoding == "SQL_ASCII" else self._session.info.encoding
+        self._copy: CopyOut | None = None
+
+    # ---- tasks ---------------------------------------------------------------------------------
+
+    def run(self, task: Task, texts: Mapping[int, bytes]) -> None:
+        """Load a frame of rows, or make schema objects."""
+        if task.frame is not None:
+            self._load(task.frame, texts[task.frame])
+        for batch in _batches(task.objects, self._keeps_existing):
+            self._make(batch, texts)
+
+    def _load(self, number: int, text: bytes) -> None:
+        frame = self._index.frames[number]
+        assert frame.table is not None  # noqa: S101
+        table = self._index.tables[frame.table]
+        statement = text[: frame.prefix_bytes].rstrip().removesuffix(b";")
+        data = memoryview(text)[frame.prefix_bytes : len(text) - frame.suffix_bytes]
+        name = f"{table.schema}.{table.name}"
+        try:
+            count = copy_in(self._session, statement, data)
+        except ServerError as error:
+            self._raise_if_stopped()
+            context = f" ({error.context.splitlines()[0]})" if error.context else ""
+            raise SqlError(f"loading rows of {name} failed: {error.message}{context}", error.hint) from None
+        if count != frame.rows:
+            raise VerificationError(f"{name}: the server took {count} rows of {frame.rows}")
+
+    def _make(self, batch: Sequence[tuple[int, SchemaObject]], texts: Mapping[int, bytes]) -> None:
+        """Make objects in one transaction; if that fails, one by one, to know which it was."""
+        if len(batch) > 1:
+            settings = dict(self._settings)
+            sql = b"".join(self._sql_of(item, frame, texts) for frame, item in batch)
+            try:
+                self._execute(sql)
+            except ServerError:
+                self._settings = settings
+            else:
+                return
+        for frame, item in batch:
+            sql = self._sql_of(item, frame, texts)
+            try:
+                self._execute(sql)
+            except ServerError as error:
+                if item.number in self._keeps_existing and error.sqlstate in _DUPLICATES:
+                    self._settings.clear()
+                    self._notes.append(f"{item.kind} {called(item)} is there already and stays as it is")
+                    continue
+                self._raise_if_stopped()
+                shown = sql.decode(self._codec, "replace").strip()
+                if len(shown) > _SHOWN_STATEMENT_CHARACTERS:
+                    shown = shown[:_SHOWN_STATEMENT_CHARACTERS] + "…"
+                detail = f" ({error.fields['D']})" if error.fields.get("D") else ""
+                raise SqlError(
+                    f"{item.kind} {called(item)} could not be made: {error.message}{detail}",
+                    f"{error.hint + '; ' if error.hint else ''}the statement: {' '.join(shown.split())}",
+                ) from None
+
+    def _sql_of(self, item: SchemaObject, frame: int, texts: Mapping[int, bytes]) -> bytes:
+        """The object's SQL with the settings that it needs and, if wanted, its owner."""
+        if item.sql is not None:
+            text = item.sql.encode(self._codec, "surrogateescape")
+        else:
+            text = texts[frame][item.offset : item.offset + item.length]
+        if not self._with_owners:
+            text = text[: item.owner_offset] + text[item.owner_offset :].partition(b";\n")[2]
+        changed = b""
+        for setting, value in settings_of(item).items():
+            if self._settings.get(setting) != value:
+                changed += setting_statement(setting, value).encode(self._codec, "surrogateescape")
+                self._settings[setting] = value
+        return changed + text + b"\n"
+
+    def _execute(self, sql: bytes) -> None:
+        import psycopg
+
+        try:
+            self._session.execute(sql, prepare=False)
+        except psycopg.Error as error:
+            if error.diag.sqlstate is None:
+                raise ConnectionFailedError(f"connection to the server lost: {error}") from None
+            fields = {
+                "M": error.diag.message_primary or str(error),
+                "C": error.diag.sqlstate,
+                "D": error.diag.message_detail or "",
+                "H": error.diag.message_hint or "",
+            }
+            raise ServerError({letter: value for letter, value in fields.items() if value}) from None
+
+    def _raise_if_stopped(self) -> None:
+        if self._stopped:
+            raise InterruptedByUserError("stopped")
+
+    # ---- comparison ----------------------------------------------------------------------------
+
+    def tally(self, chunk: Chunk) -> Tally:
+        """Read rows back and digest them; nothing is kept."""
+        if self._copy is None:
+            self._copy = CopyOut(self._session)
+        found = Tally()
+        stream = self._copy.stream
+        try:
+            self._copy.begin(chunk.statement, (), None)
+            more = True
+            while more:
+                stream.reset(b"")
+                more = self._copy.read(FRAME_BYTES // 16)
+                found.rows += stream.rows
+                found.digest = (found.digest + stream.digest) & _MASK
+        except ServerError as error:
+            raise SqlError(f"reading restored rows back failed: {error.message}", error.hint) from None
+        except InterruptedError:
+            raise InterruptedByUserError("stopped") from None
+        return found
+
+    def stop(self) -> None:
+        """End what another thread is doing here."""
+        self._stopped = True
+        if self._copy is not None:
+            self._copy.stop()
+        with contextlib.suppress(Exception):
+            self._session.cancel_safe(timeout=2)
+
+    def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(Exception):
+            self._session.close()
+
+
+def called(item: SchemaObject) -> str:
+    """`schema.name`, for a person."""
+    return f"{item.schema}.{item.name}" if item.schema else item.name
+
+
+def _batches(
+    objects: Sequence[tuple[int, SchemaObject]], alone: frozenset[int]
+) -> Iterator[Sequence[tuple[int, SchemaObject]]]:
+    """Groups for one transaction each; objects that may fail stand alone."""
+    group: list[tuple[int, SchemaObject]] = []
+    for pair in objects:
+        if pair[1].number in alone:
+            if group:
+                yield group
+            yield [pair]
+            group = []
+            continue
+        group.append(pair)
+        if len(group) == _OBJECTS_A_TRANSACTION:
+            yield group
+            group = []
+    if group:
+        yield group

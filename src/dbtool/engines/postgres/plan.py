@@ -1,0 +1,110 @@
+"""How the rows of a database are cut into chunks that several readers share.
+
+A large table is cut by ctid ranges, which PostgreSQL 14 and newer scan as ranges; older servers
+would read the whole table for each, so there it is cut by the first column of its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dbtool.engines.base import Chunk
+from dbtool.engines.postgres.quoting import qualified, quote_identifier, quote_literal
+from dbtool.model.database import ServerFacts, Table
+
+if TYPE_CHECKING:
+    import psycopg
+
+# Text is about as large as the heap: a chunk makes a few whole frames, and the last chunks of a
+# table are small enough that no reader is left alone with much work.
+CHUNK_BYTES = 48 << 20
+_TID_RANGE_VERSION = 140000
+_ROWS_A_BUCKET = 512
+_BYTES_A_ROW_GUESS = 100
+_MOST_BUCKETS = 1 << 20
+
+
+def plan_chunks(
+    session: psycopg.Connection[Any], server: ServerFacts, tables: Sequence[Table], codec: str
+) -> list[Chunk]:
+    """All chunks of all tables, the largest first. Tables without pages are not among them."""
+    chunks = [
+        Chunk(number, size, copy_statement(table, condition).encode(codec, "surrogateescape"), bounds)
+        for number, table in enumerate(tables)
+        for condition, bounds, size in _ranges(session, server, table)
+    ]
+    chunks.sort(key=lambda chunk: -chunk.size_bytes)
+    return chunks
+
+
+def bucket_bytes(table: Table) -> int:
+    """The size of a table's key buckets: a power of two of 8-byte sums, about one for 512 rows."""
+    rows = max(table.row_estimate, table.size_bytes / _BYTES_A_ROW_GUESS)
+    buckets = 1
+    while buckets * _ROWS_A_BUCKET < rows and buckets < _MOST_BUCKETS:
+        buckets *= 2
+    return buckets * 8
+
+
+def copy_statement(table: Table, condition: str) -> str:
+    """`COPY … TO STDOUT` of the table's own rows; as a query only where a condition demands it."""
+    columns = ", ".join(quote_identifier(column.name) for column in table.columns)
+    name = qualified(table.schema, table.name)
+    if not condition and not table.condition and columns:
+        return f"COPY {name} ({columns}) TO STDOUT"
+    parts = [part for part in (condition, _bare(table.condition)) if part]
+    where = f" WHERE {' AND '.join(parts)}" if parts else ""
+    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT"
+
+
+def _bare(condition: str) -> str:
+    """An extension's condition, which is written with its own WHERE."""
+    text = condition.strip()
+    return f"({text[5:].strip()})" if text[:5].upper() == "WHERE" else text
+
+
+_Range = tuple[str, "tuple[str, str] | None", int]
+
+
+def _ranges(session: psycopg.Connection[Any], server: ServerFacts, table: Table) -> Iterator[_Range]:
+    """(condition, bounds, size in bytes) of each chunk of a table."""
+    if table.size_bytes == 0 and table.details["access_method"] == "heap":
+        return
+    pieces = -(-table.size_bytes // CHUNK_BYTES)
+    if pieces <= 1 or table.condition or not table.columns:
+        yield "", None, table.size_bytes
+    elif server.version_number >= _TID_RANGE_VERSION and table.details["access_method"] == "heap":
+        blocks = table.details["heap_bytes"] // server.details["block_size"]
+        edges = sorted({blocks * piece // pieces for piece in range(1, pieces)} - {0})
+        yield from _between("ctid", [f"({edge},0)" for edge in edges], "tid", table.size_bytes)
+    elif table.key:
+        edges_found, kind = _key_edges(session, table, pieces)
+        yield from _between(quote_identifier(table.key[0]), edges_found, kind, table.size_bytes)
+    else:
+        yield "", None, table.size_bytes
+
+
+def _between(column: str, edges: Sequence[str], kind: str, size_bytes: int) -> Iterator[_Range]:
+    """Ranges that meet at the edges; the first and the last are open."""
+    for low, high in zip(["", *edges], [*edges, ""], strict=True):
+        parts = [f"{column} >= {quote_literal(low)}::{kind}"] if low else []
+        parts += [f"{column} < {quote_literal(high)}::{kind}"] if high else []
+        yield " AND ".join(parts), (low, high) if parts else None, size_bytes // (len(edges) + 1)
+
+
+def _key_edges(session: psycopg.Connection[Any], table: Table, pieces: int) -> tuple[list[str], str]:
+    """Values of the key's first column that cut the table into about equal pieces, by a sample,
+    and the column's type. Any edges are right; good ones only share the work well."""
+    column = quote_identifier(table.key[0])
+    kind = next(item.type for item in table.columns if item.name == table.key[0])
+    percent = min(100.0, max(0.1, 2_000_000 / max(1.0, table.row_estimate)))
+    fractions = ", ".join(f"{piece / pieces:.6f}" for piece in range(1, pieces))
+    row = session.execute(
+        f"SELECT percentile_disc(ARRAY[{fractions}]) WITHIN GROUP (ORDER BY {column})::text[] "  # noqa: S608
+        f"FROM ONLY {qualified(table.schema, table.name)} TABLESAMPLE SYSTEM ({percent:.4f})".encode(
+            session.info.encoding
+        )
+    ).fetchone()
+    edges = list(dict.fromkeys(edge for edge in (row[0] if row else None) or [] if edge))
+    return edges, kind

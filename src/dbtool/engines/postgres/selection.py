@@ -1,0 +1,208 @@
+"""Which tables a partial backup takes, and which other objects those need.
+
+A table brings what belongs to it (keys, indexes, triggers, privileges, the sequences it owns) and
+what it cannot be made without (schema, types, functions of its defaults, parents). What belongs
+to it but needs a table that is left out, such as a foreign key, is kept aside.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbtool.errors import NotFoundError, UsageError
+from dbtool.model.archive import ArchiveIndex, SchemaObject
+
+if TYPE_CHECKING:
+    import psycopg
+
+# Objects that come along with the table that they depend on.
+_BELONGING = frozenset(
+    {
+        "CHECK CONSTRAINT",
+        "CONSTRAINT",
+        "DEFAULT",
+        "FK CONSTRAINT",
+        "INDEX",
+        "INDEX ATTACH",
+        "POLICY",
+        "ROW SECURITY",
+        "RULE",
+        "SEQUENCE",
+        "SEQUENCE OWNED BY",
+        "STATISTICS",
+        "TABLE ATTACH",
+        "TRIGGER",
+    }
+)
+# Objects that come along once all that they speak of is there.
+_REMARKS = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
+# Objects without which a table is still the same table: rather left out than given a broken need.
+_OPTIONAL = frozenset({"FK CONSTRAINT", "POLICY", "RULE", "TRIGGER", "TABLE ATTACH", "INDEX ATTACH"})
+
+_RELATIONS_SQL = """
+SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text,
+       ARRAY(SELECT i.inhrelid::bigint FROM pg_inherits AS i JOIN pg_class AS p ON p.oid = i.inhrelid
+             WHERE i.inhparent = c.oid AND p.relispartition)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY n.nspname, c.relname
+"""
+_TABLE_KINDS = ("r", "p", "f")
+_KIND_WORDS = {"v": "a view", "m": "a materialised view", "S": "a sequence"}
+
+
+@dataclass(frozen=True)
+class ChosenTables:
+    """Tables by OID. `named` are those that a pattern matched, the rest are their partitions."""
+
+    identities: frozenset[int]
+    named: tuple[str, ...]
+
+
+def choose_tables(session: psycopg.Connection[Any], patterns: Sequence[str]) -> ChosenTables:
+    """The tables that the patterns name: `table`, `schema.table`, with `*` and `?`; a name that
+    exists exactly as given wins over its reading as a pattern.
+
+    A partitioned table brings its partitions. Raises NotFoundError with the nearest names.
+    """
+    relations = session.execute(_RELATIONS_SQL).fetchall()
+    partitions = {row[0]: row[4] for row in relations}
+    chosen: set[int] = set()
+    named: dict[str, None] = {}
+    for pattern in patterns:
+        matches = match_names(pattern, relations, lambda row: (row[1], row[2]))
+        tables = [row for row in matches if row[3] in _TABLE_KINDS]
+        if not tables and matches:
+            kind = _KIND_WORDS[matches[0][3]]
+            raise UsageError(f"{pattern} is {kind}, not a table", "name the tables that it is made of")
+        if not tables:
+            raise _no_such_table(pattern, [(row[1], row[2]) for row in relations if row[3] in _TABLE_KINDS])
+        named.update(dict.fromkeys(f"{row[1]}.{row[2]}" for row in tables))
+        waiting = [row[0] for row in tables]
+        while waiting:
+            identity = waiting.pop()
+            chosen.add(identity)
+            waiting.extend(partitions.get(identity, ()))
+    return ChosenTables(frozenset(chosen), tuple(named))
+
+
+def match_names(pattern: str, items: Iterable[Any], name_of: Callable[[Any], tuple[str, str]]) -> list[Any]:
+    """The items that a table pattern names."""
+    listed = list(items)
+    exact = [item for item in listed if pattern in (name_of(item)[1], ".".join(name_of(item)))]
+    if exact:
+        return exact
+    matcher = fnmatch.fnmatchcase
+    return [
+        item
+        for item in listed
+        if matcher(name_of(item)[1], pattern) or matcher(".".join(name_of(item)), pattern)
+    ]
+
+
+def _no_such_table(pattern: str, names: Sequence[tuple[str, str]]) -> NotFoundError:
+    spellings = [*(".".join(name) for name in names), *(name for _, name in names)]
+    near = difflib.get_close_matches(pattern, spellings, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "see \\d in the console"
+    return NotFoundError(f"no table is called {pattern}", hint)
+
+
+def choose_from_index(index: ArchiveIndex, patterns: Sequence[str]) -> frozenset[int]:
+    """The OIDs of an archive's tables that the patterns name, partitions with their table."""
+    objects = [item for frame in index.frames for item in frame.objects]
+    tables = [item for item in objects if item.kind in ("TABLE", "FOREIGN TABLE")]
+    partitions: dict[int, list[int]] = {}
+    numbers = {item.number: item.identity for item in tables}
+    for item in objects:
+        pair = [numbers[number] for number in item.needs if number in numbers]
+        if item.kind == "TABLE ATTACH" and len(pair) >= 2:
+            partitions.setdefault(pair[0], []).append(pair[1])
+    chosen: set[int] = set()
+    for pattern in patterns:
+        matches = match_names(pattern, tables, lambda item: (item.schema, item.name))
+        if not matches:
+            raise _no_such_table(pattern, [(item.schema, item.name) for item in tables])
+        waiting = [item.identity for item in matches]
+        while waiting:
+            identity = waiting.pop()
+            chosen.add(identity)
+            waiting.extend(partitions.get(identity, ()))
+    return frozenset(chosen)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which objects come along, by number; which are kept aside; remarks for a person."""
+
+    taken: frozenset[int]
+    aside: frozenset[int]
+    notes: tuple[str, ...]
+
+
+def select_objects(objects: Sequence[SchemaObject], tables: frozenset[int]) -> Selection:
+    """The objects that some tables (by OID) bring along, out of all in the script's order."""
+    by_number = {item.number: item for item in objects}
+    table_numbers = {item.number for item in objects if item.kind in ("TABLE", "FOREIGN TABLE")}
+    chosen = {number for number in table_numbers if by_number[number].identity in tables}
+    closure = _Closure(by_number)
+    taken: set[int] = set()
+    for number in chosen:
+        taken |= closure.of(number)
+    without_rows = sorted((taken & table_numbers) - chosen)
+    aside = set()
+    for item in objects:
+        touched = closure.of(item.number) & table_numbers if item.kind in _BELONGING else frozenset()
+        if item.number in taken or not touched & chosen:
+            continue
+        if item.kind not in _OPTIONAL or not touched - taken:
+            taken |= closure.of(item.number)
+        elif _own_table(item, closure, table_numbers) in chosen:
+            aside.add(item.number)
+    taken |= {
+        item.number for item in objects if item.kind in _REMARKS and item.needs and set(item.needs) <= taken
+    }
+    notes = [
+        f"{by_number[number].kind} {_called(by_number[number])} is left out: it needs a table that is"
+        for number in sorted(aside)
+    ] + [
+        f"table {_called(by_number[number])} comes without rows: another table needs its definition"
+        for number in without_rows
+    ]
+    return Selection(frozenset(taken), frozenset(aside), tuple(notes))
+
+
+def _called(item: SchemaObject) -> str:
+    return f"{item.schema}.{item.name}" if item.schema else item.name
+
+
+def _own_table(item: SchemaObject, closure: _Closure, tables: set[int]) -> int | None:
+    """The table that an object belongs to: the first that it names, before those behind its needs."""
+    direct = (number for number in item.needs if number in tables)
+    behind = (number for need in item.needs for number in closure.of(need) if number in tables)
+    return next(direct, next(behind, None))
+
+
+class _Closure:
+    """All that an object needs, at any depth, itself included."""
+
+    def __init__(self, objects: dict[int, SchemaObject]) -> None:
+        self._objects = objects
+        self._known: dict[int, frozenset[int]] = {}
+
+    def of(self, number: int) -> frozenset[int]:
+        """Numbers of objects in the script; others, such as extension members, are not followed."""
+        if number not in self._known:
+            found: set[int] = set()
+            waiting = [number]
+            while waiting:
+                current = waiting.pop()
+                if current in self._objects and current not in found:
+                    found.add(current)
+                    waiting.extend(self._objects[current].needs)
+            self._known[number] = frozenset(found)
+        return self._known[number]

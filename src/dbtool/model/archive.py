@@ -1,0 +1,108 @@
+"""What stands in a framed archive: blocks on their way in, frames and schema objects in its index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class FrameKind(str, Enum):
+    """What a frame holds. The order here is the order in the file."""
+
+    HEADER = "header"  # the session's settings; opens \restrict on PostgreSQL
+    BEFORE_DATA = "before_data"  # schema objects that rows need
+    DATA = "data"  # one complete statement with rows of one table
+    SEQUENCES = "sequences"  # values of sequences
+    LARGE_OBJECTS = "large_objects"
+    AFTER_DATA = "after_data"  # indexes, constraints, triggers, privileges, …
+    REFRESH = "refresh"  # materialised views are filled
+    DATABASE = "database"  # properties of the database itself
+    LAST = "last"  # what must not fire during a restore: event triggers, events
+    FOOTER = "footer"  # says that the script is whole
+
+
+@dataclass(frozen=True)
+class SchemaObject:
+    """One object of the schema, and where its SQL stands.
+
+    `offset` and `length` count bytes within the frame's text. `owner_offset`, within that slice,
+    is where the statement that sets the owner begins (equal to `length` if there is none).
+    An object that is not in the script has `sql` of its own and no frame.
+    """
+
+    number: int  # unique in the archive; what `needs` speaks of
+    kind: str  # the engine's word: "TABLE", "INDEX", "FK CONSTRAINT", …
+    schema: str
+    name: str
+    owner: str = ""
+    identity: int = 0  # of the object on the server: its OID
+    needs: tuple[int, ...] = ()
+    offset: int = 0
+    length: int = 0
+    owner_offset: int = 0
+    tablespace: str | None = None
+    access_method: str | None = None
+    sql: str | None = None
+
+
+@dataclass
+class Block:
+    """Text on its way into one frame, with what was counted while it passed."""
+
+    kind: FrameKind
+    text: Any  # bytes-like; valid until the next block is asked for
+    table: int | None = None  # a table's position in the list of tables
+    rows: int = 0
+    digest: int = 0
+    key_digest: int = 0
+    prefix_bytes: int = 0  # of the statement before the rows
+    suffix_bytes: int = 0  # of the terminator behind them
+    bounds: tuple[str, str] | None = None  # from where to where in the table; "" is open
+    objects: tuple[SchemaObject, ...] = ()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame as the index knows it."""
+
+    kind: FrameKind
+    offset: int  # in the plain (not encrypted) file
+    stored_bytes: int
+    plain_bytes: int
+    table: int | None = None
+    rows: int = 0
+    digest: int = 0
+    key_digest: int = 0
+    prefix_bytes: int = 0
+    suffix_bytes: int = 0
+    bounds: tuple[str, str] | None = None
+    objects: tuple[SchemaObject, ...] = ()
+
+
+@dataclass
+class TableSummary:
+    """One table in the index: the sums over its frames, and the digests of its keys by bucket."""
+
+    identity: int
+    schema: str
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    key: tuple[str, ...]
+    rows: int = 0
+    bytes: int = 0  # of the rows' text
+    digest: int = 0
+    key_digest: int = 0
+    key_buckets: bytes = b""  # 2^n little-endian 64-bit sums
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ArchiveIndex:
+    """All that is needed to restore from the archive alone."""
+
+    backup: dict[str, Any]  # id, type, engine, flavour, server, database, snapshot, tool
+    tables: tuple[TableSummary, ...]
+    frames: tuple[Frame, ...]
+    omitted: tuple[SchemaObject, ...] = ()  # left out of the script, such as keys to tables left out
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,303 @@
+"""Taking a logical backup, full or partial."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from dbtool import __version__
+from dbtool.archive.writer import ArchiveWriter, pack
+from dbtool.archive.zstd import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
+from dbtool.catalog import names
+from dbtool.catalog.repository import Repository
+from dbtool.catalog.running import RunningBackup
+from dbtool.engines.base import Engine, Source, SourceOptions
+from dbtool.errors import DbtoolError, NotFoundError, PartlyDoneError, UsageError
+from dbtool.failpoints import reach
+from dbtool.model.archive import ArchiveIndex, Frame, TableSummary
+from dbtool.model.backup import BackupType, Metadata, Method, TableRecord
+from dbtool.model.connection import Connection
+from dbtool.operations.pipeline import RowReaders
+from dbtool.patterns import matches_any
+from dbtool.progress import Progress
+from dbtool.storage.base import Store
+
+_MASK = (1 << 64) - 1
+_ROWS_A_BUCKET = 512
+_TOOL = {"name": "dbtool", "version": __version__}
+
+
+@dataclass(frozen=True)
+class BackupOptions:
+    """What to back up, and how."""
+
+    tables: tuple[str, ...] = ()  # names or patterns; empty: everything
+    jobs: int | None = None  # workers; None: as many as there are processors, 2 to 4
+    level: int | None = None  # of zstd, 1 to 19
+    label: str | None = None
+    lock_timeout_seconds: float = 60.0
+    tool_directories: tuple[str, ...] = field(default=(), repr=False)
+
+
+def default_jobs() -> int:
+    """How many workers serve this machine well."""
+    return min(4, max(2, os.cpu_count() or 2))
+
+
+def logical_backup(
+    engine: Engine, connection: Connection, store: Store, options: BackupOptions, progress: Progress
+) -> Metadata:
+    """Back up one database, or some tables of it, into the repository.
+
+    Whatever goes wrong, nothing in the repository calls itself completed.
+    """
+    level, jobs = _checked(options)
+    clock = time.monotonic()
+    started = datetime.now(timezone.utc)
+    kind = BackupType.PARTIAL if options.tables else BackupType.FULL
+    backup_id = names.new_backup_id(kind, connection.database, started)
+    source_options = SourceOptions(
+        table_patterns=options.tables,
+        lock_timeout_seconds=options.lock_timeout_seconds,
+        workers=jobs,
+        tool_directories=options.tool_directories,
+    )
+    repository = Repository(store)
+    with repository.begin(
+        backup_id, type=kind, database=connection.database, engine=engine.name, started=started
+    ) as running:
+        progress.phase("snapshot")
+        source = engine.open_source(connection, source_options, progress)
+        try:
+            main_name = names.main_file_name(kind, connection.database, started)
+            index = _write_archive(running, main_name, source, kind, started, level, jobs, progress)
+            progress.phase("finish")
+            _write_companions(running, source, main_name, index)
+        finally:
+            source.close()
+        metadata = _metadata(
+            running, index, source, kind, started, time.monotonic() - clock, options, level, jobs
+        )
+        running.complete(metadata)
+    for note in (*metadata.warnings, *running.notes):
+        progress.note(note)
+    return metadata
+
+
+def backup_all(
+    engine: Engine,
+    connection: Connection,
+    store: Store,
+    options: BackupOptions,
+    exclude: Sequence[str],
+    progress: Progress,
+) -> list[Metadata]:
+    """Back up every database of the server but the system's own and those that `exclude` matches.
+
+    One that fails does not stop the others: `PartlyDoneError` at the end, or the error itself if
+    none could be backed up.
+    """
+    databases = [name for name in engine.databases(connection) if not matches_any(name, exclude)]
+    if not databases:
+        raise NotFoundError("there is no database to back up", "look at the patterns of -exclude")
+    done: list[Metadata] = []
+    failed: list[tuple[str, DbtoolError]] = []
+    for database in databases:
+        progress.note(f"database {database}")
+        try:
+            done.append(logical_backup(engine, connection.with_database(database), store, options, progress))
+        except DbtoolError as error:
+            progress.note(f"{database} failed: {error.message}")
+            failed.append((database, error))
+    if failed and not done:
+        raise failed[0][1]
+    if failed:
+        listed = "; ".join(f"{database}: {error.message}" for database, error in failed)
+        raise PartlyDoneError(
+            f"{len(done)} of {len(databases)} databases are backed up; {listed}", failed[0][1].hint
+        )
+    return done
+
+
+def _checked(options: BackupOptions) -> tuple[int, int]:
+    level = DEFAULT_LEVEL if options.level is None else options.level
+    if not LOWEST_LEVEL <= level <= HIGHEST_LEVEL:
+        raise UsageError(f"there is no compression level {level}", f"use {LOWEST_LEVEL} to {HIGHEST_LEVEL}")
+    jobs = default_jobs() if options.jobs is None else options.jobs
+    if not 1 <= jobs <= 64:
+        raise UsageError(f"{jobs} jobs make no sense", "use 1 to 64")
+    return level, jobs
+
+
+def _write_archive(
+    running: RunningBackup,
+    name: str,
+    source: Source,
+    kind: BackupType,
+    started: datetime,
+    level: int,
+    jobs: int,
+    progress: Progress,
+) -> ArchiveIndex:
+    """The main artefact. Rows are read while the schema is still being dumped."""
+    chunks = source.chunks()
+    with running.put_artefact(name) as upload, RowReaders(source, chunks, level, jobs, progress) as readers:
+        writer = ArchiveWriter(upload)
+        progress.phase("schema")
+        for block in source.before_data():
+            writer.add(pack(block, level))
+        reach("schema-written")
+        progress.phase("rows", sum(chunk.size_bytes for chunk in chunks))
+        for frame in readers.frames():
+            writer.add(frame)
+            reach("frame-written")
+        progress.phase("objects behind the rows")
+        for block in source.after_data():
+            writer.add(pack(block, level))
+        index = writer.finish(
+            _backup_facts(running.id, kind, source, started),
+            _summaries(source, writer.frames),
+            source.omitted,
+            source.warnings,
+        )
+        upload.commit()
+    return index
+
+
+def _write_companions(running: RunningBackup, source: Source, main_name: str, index: ArchiveIndex) -> None:
+    running.put_file(names.SCHEMA, source.schema_sql())
+    globals_sql = source.globals_sql()
+    if globals_sql is not None:
+        running.put_file(names.GLOBALS, globals_sql)
+    running.put_file(names.RESTORE, source.restore_guide(main_name, index, globals_sql is not None).encode())
+
+
+def _summaries(source: Source, frames: Sequence[Frame]) -> list[TableSummary]:
+    """Each table with the sums over its frames."""
+    summaries = [
+        TableSummary(
+            identity=table.identity,
+            schema=table.schema,
+            name=table.name,
+            columns=tuple((column.name, column.type) for column in table.columns),
+            key=table.key,
+            details=dict(table.details),
+        )
+        for table in source.tables
+    ]
+    for frame in frames:
+        if frame.table is not None:
+            summary = summaries[frame.table]
+            summary.rows += frame.rows
+            summary.bytes += frame.plain_bytes - frame.prefix_bytes - frame.suffix_bytes
+            summary.digest = (summary.digest + frame.digest) & _MASK
+            summary.key_digest = (summary.key_digest + frame.key_digest) & _MASK
+    for number, summary in enumerate(summaries):
+        if summary.rows and summary.key:
+            summary.key_buckets = folded_buckets(source.key_buckets(number) or b"", summary.rows)
+    return summaries
+
+
+def folded_buckets(sums: bytes | bytearray, rows: int) -> bytes:
+    """Sums of key hashes by bucket, as few buckets as are worth storing for so many rows.
+
+    Buckets were made for an estimate. Two neighbours, which differ in the last bit that chose
+    them, add up to the bucket that one bit less would have chosen.
+    """
+    buckets = array("Q", bytes(sums))
+    while len(buckets) > 1 and len(buckets) * _ROWS_A_BUCKET > 2 * rows:
+        buckets = array(
+            "Q", ((left + right) & _MASK for left, right in zip(buckets[::2], buckets[1::2], strict=True))
+        )
+    if sys.byteorder == "big":
+        buckets.byteswap()
+    return buckets.tobytes()
+
+
+def _backup_facts(backup_id: str, kind: BackupType, source: Source, started: datetime) -> dict[str, Any]:
+    """What the archive says of its backup, so that it can be restored with nothing else at hand."""
+    snapshot = {"time": source.snapshot.time, **source.snapshot.details}
+    return {
+        "id": backup_id,
+        "type": kind.value,
+        "method": Method.LOGICAL.value,
+        "timestamp_start": started.isoformat(),
+        "engine": source.server.engine,
+        "flavour": source.server.flavour,
+        "server": _server_facts(source),
+        "database": source.database,
+        "snapshot": snapshot,
+        "tool": _TOOL,
+        "clients": list(source.clients),
+    }
+
+
+def _server_facts(source: Source) -> dict[str, Any]:
+    server = source.server
+    return {
+        "version": server.version,
+        "version_number": server.version_number,
+        "identity": server.identity,
+        **server.details,
+    }
+
+
+def _metadata(
+    running: RunningBackup,
+    index: ArchiveIndex,
+    source: Source,
+    kind: BackupType,
+    started: datetime,
+    seconds: float,
+    options: BackupOptions,
+    level: int,
+    jobs: int,
+) -> Metadata:
+    artefacts = running.artefacts()
+    shown = asdict(options)
+    shown.pop("tool_directories")
+    return Metadata(
+        id=running.id,
+        type=kind,
+        method=Method.LOGICAL,
+        timestamp_start=started.isoformat(),
+        timestamp_end=datetime.now(timezone.utc).isoformat(),
+        duration_seconds=round(seconds, 3),
+        engine=source.server.engine,
+        flavour=source.server.flavour,
+        server=index.backup["server"],
+        database=source.database,
+        snapshot=index.backup["snapshot"],
+        artefacts=artefacts,
+        tables=tuple(
+            TableRecord(
+                identity=table.identity,
+                schema=table.schema,
+                name=table.name,
+                rows=table.rows,
+                bytes=table.bytes,
+                digest=f"{table.digest:016x}",
+                columns=table.columns,
+                key=table.key,
+                details=table.details,
+            )
+            for table in index.tables
+        ),
+        statistics={
+            "total_tables": len(index.tables),
+            "total_rows_processed": sum(table.rows for table in index.tables),
+            "total_size_bytes": sum(artefact.stored_bytes for artefact in artefacts),
+            "total_plain_bytes": sum(frame.plain_bytes for frame in index.frames),
+        },
+        tool=_TOOL,
+        clients=tuple(source.clients),
+        options={**shown, "level": level, "jobs": jobs},
+        label=options.label,
+        warnings=tuple(dict.fromkeys(source.warnings)),
+    )

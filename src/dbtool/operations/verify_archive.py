@@ -1,0 +1,209 @@
+"""Verifying one framed archive: every frame decoded and counted again, the index against all."""
+
+from __future__ import annotations
+
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dbtool.archive.reader import ArchiveReader
+from dbtool.archive.seekable import SeekEntry
+from dbtool.errors import VerificationError
+from dbtool.model.archive import FrameKind, TableSummary
+from dbtool.model.backup import Metadata, TableRecord
+from dbtool.progress import Progress
+from dbtool.rows import tally_lines, xxh64
+from dbtool.storage.base import Store
+from dbtool.text import printable
+
+_MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it was written, in one line; and where, as far as that can be said."""
+
+    message: str
+    artefact: str | None = None
+    frame: int | None = None
+    table: str | None = None
+
+
+@dataclass
+class ArchiveFindings:
+    """All findings in one archive, and how much was looked at."""
+
+    findings: list[Finding] = field(default_factory=list)
+    frames: int = 0
+    tables: int = 0
+    rows: int = 0
+
+
+@dataclass
+class _Tally:
+    """What was found in one frame, or in all frames of a table together."""
+
+    table: int | None = None
+    rows: int = 0
+    bytes: int = 0
+    digest: int = 0
+    key_digest: int = 0
+    finding: Finding | None = None
+
+    def add(self, other: _Tally) -> None:
+        """Sums; the first finding is kept."""
+        self.rows += other.rows
+        self.bytes += other.bytes
+        self.digest = (self.digest + other.digest) & _MASK
+        self.key_digest = (self.key_digest + other.key_digest) & _MASK
+        self.finding = self.finding or other.finding
+
+
+def verify_archive(
+    store: Store, name: str, metadata: Metadata | None, progress: Progress, pool: ThreadPoolExecutor
+) -> ArchiveFindings:
+    """Verify the archive `name`, in the pool's threads, one frame in memory for each.
+
+    With `metadata`, its tables are compared with the archive's. `NotFoundError` if there is none.
+    """
+    found = ArchiveFindings()
+    artefact = name.rpartition("/")[2]
+    try:
+        reader = ArchiveReader(store, name)
+    except VerificationError as error:
+        found.findings.append(Finding(printable(error.message), artefact))
+        return found
+    _verify_last_seek_entry(reader, artefact, found)
+    tallies = _tally_frames(reader, artefact, progress, pool, found)
+    _compare_tables(reader, artefact, tallies, found)
+    if metadata is not None:
+        _compare_metadata(reader, artefact, metadata, found)
+    return found
+
+
+def _verify_last_seek_entry(reader: ArchiveReader, artefact: str, found: ArchiveFindings) -> None:
+    """The one entry of the seek table that no frame's text is compared with: the index's own."""
+    last = reader.seek_entries[-1]
+    if last != SeekEntry(last.stored_bytes, 0, xxh64(b"") & 0xFFFFFFFF):
+        found.findings.append(Finding(f"{artefact}: the seek table's last entry is damaged", artefact))
+
+
+def _tally_frames(
+    reader: ArchiveReader,
+    artefact: str,
+    progress: Progress,
+    pool: ThreadPoolExecutor,
+    found: ArchiveFindings,
+) -> list[_Tally]:
+    """The tallies of each table's frames, summed; in the order of the index's tables."""
+
+    def tally(number: int) -> _Tally:
+        result = _tally_frame(reader, artefact, number)
+        progress.advance(reader.index.frames[number].stored_bytes)
+        return result
+
+    sums = [_Tally() for _ in reader.index.tables]
+    for one in pool.map(tally, range(len(reader.index.frames))):
+        found.frames += 1
+        found.rows += one.rows
+        if one.finding is not None:
+            found.findings.append(one.finding)
+        if one.table is not None:
+            sums[one.table].add(one)
+    return sums
+
+
+def _tally_frame(reader: ArchiveReader, artefact: str, number: int) -> _Tally:
+    frame = reader.index.frames[number]
+    if frame.table is not None and not 0 <= frame.table < len(reader.index.tables):
+        return _Tally(finding=Finding(f"{artefact}: frame {number} is of no known table", artefact, number))
+    table = reader.index.tables[frame.table] if frame.table is not None else None
+    name = f"{table.schema}.{table.name}" if table is not None else None
+
+    def damaged(message: str) -> _Tally:
+        return _Tally(frame.table, finding=Finding(printable(message), artefact, number, name))
+
+    try:
+        text = reader.read(number)
+        if frame.kind is not FrameKind.DATA or table is None:
+            return _Tally()
+        end = len(text) - frame.suffix_bytes
+        lines = memoryview(text)[frame.prefix_bytes : end]
+        rows, digest, key_digest = tally_lines(lines, _key_positions(table))
+    except VerificationError as error:
+        return damaged(error.message)
+    except ValueError as error:
+        return damaged(f"{reader.describe(number)} does not hold whole rows: {error}")
+    if rows != frame.rows:
+        return damaged(f"{reader.describe(number)}: {frame.rows} rows were written, {rows} are there")
+    if (digest, key_digest) != (frame.digest, frame.key_digest):
+        return damaged(f"{reader.describe(number)}: rows were changed")
+    return _Tally(frame.table, rows, end - frame.prefix_bytes, digest, key_digest)
+
+
+def _key_positions(table: TableSummary) -> tuple[int, ...]:
+    columns = [column for column, _ in table.columns]
+    return tuple(columns.index(column) for column in table.key)
+
+
+def _compare_tables(
+    reader: ArchiveReader, artefact: str, tallies: list[_Tally], found: ArchiveFindings
+) -> None:
+    """What the frames hold against what the index says of each table, where all its frames are whole."""
+    for table, tally in zip(reader.index.tables, tallies, strict=True):
+        found.tables += 1
+        if tally.finding is not None:
+            continue
+        name = f"{table.schema}.{table.name}"
+        wrong = [
+            word
+            for word, there, written in (
+                ("rows", tally.rows, table.rows),
+                ("bytes", tally.bytes, table.bytes),
+                ("digest", tally.digest, table.digest),
+                ("digest of keys", tally.key_digest, table.key_digest),
+                ("digests of keys by bucket", _bucket_sum(table), table.key_digest),
+            )
+            if there != written
+        ]
+        if wrong:
+            message = f"{artefact}: {name} differs from the archive's index in its {', '.join(wrong)}"
+            found.findings.append(Finding(printable(message), artefact, table=name))
+
+
+def _bucket_sum(table: TableSummary) -> int:
+    """All buckets together hold each key once; a table without a key, or without rows, may have none."""
+    if not table.key_buckets:
+        return table.key_digest
+    if len(table.key_buckets) % 8:
+        return -1
+    total: int = sum(number for (number,) in struct.iter_unpack("<Q", table.key_buckets))
+    return total & _MASK
+
+
+def _compare_metadata(
+    reader: ArchiveReader, artefact: str, metadata: Metadata, found: ArchiveFindings
+) -> None:
+    if reader.index.backup.get("id") != metadata.id:
+        other = printable(str(reader.index.backup.get("id")))
+        found.findings.append(Finding(f"{artefact} belongs to another backup: {other}", artefact))
+    archived = {(table.schema, table.name): table for table in reader.index.tables}
+    recorded = {(table.schema, table.name): table for table in metadata.tables}
+    for key in archived.keys() | recorded.keys():
+        name = f"{key[0]}.{key[1]}"
+        if key not in archived or key not in recorded:
+            where = "metadata.json" if key in recorded else "the archive"
+            message = f"{artefact}: {name} stands only in {where}"
+        elif _facts(archived[key]) != _record_facts(recorded[key]):
+            message = f"{artefact}: {name} differs between metadata.json and the archive"
+        else:
+            continue
+        found.findings.append(Finding(printable(message), artefact, table=name))
+
+
+def _facts(table: TableSummary) -> tuple[object, ...]:
+    return (table.identity, table.rows, table.bytes, f"{table.digest:016x}", table.columns, table.key)
+
+
+def _record_facts(table: TableRecord) -> tuple[object, ...]:
+    return (table.identity, table.rows, table.bytes, table.digest, table.columns, table.key)

@@ -1,0 +1,1 @@
+"""Throw-away servers: for the demo, drills and the tests. They leave nothing behind."""

@@ -1,0 +1,186 @@
+"""What every throw-away server needs: an account that may run it, a folder, a free port, a guardian.
+
+Nothing here knows a database. Server programs refuse to run as root, so root runs them as an
+unprivileged account; everybody else runs them as themselves.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dbtool.errors import DbtoolError, NotFoundError
+
+LONGEST_SCRATCH_PATH_BYTES = 60  # leaves room for the names below it in a Unix socket's 107 bytes
+UNPRIVILEGED_USERS = ("nobody", "postgres", "mysql", "daemon")
+
+# Ends with this process, however that ends: the pipe on its standard input closes even after SIGKILL.
+# Servers are known by the pid files that `register` writes, and ended by that pid only.
+GUARDIAN_SCRIPT = """
+cat > /dev/null
+for file in "$0"/*/server.pid; do
+    [ -s "$file" ] || continue
+    read -r pid < "$file"
+    kill -QUIT "$pid" 2>/dev/null
+    tries=0
+    while kill -0 "$pid" 2>/dev/null && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    kill -KILL "$pid" 2>/dev/null
+done
+rm -rf "$0"
+"""
+
+
+def run_as() -> dict[str, Any]:
+    """The arguments for `subprocess` that make a child run unprivileged; empty unless we are root."""
+    if os.geteuid() != 0:
+        return {}
+    account = _unprivileged_account()
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def _unprivileged_account() -> pwd.struct_passwd:
+    for name in UNPRIVILEGED_USERS:
+        with contextlib.suppress(KeyError):
+            account = pwd.getpwnam(name)
+            if account.pw_uid != 0:
+                return account
+    raise NotFoundError(
+        "no unprivileged account was found to run a throw-away server as",
+        f"root must not run it: add an account such as {UNPRIVILEGED_USERS[0]}, or run as another user",
+    )
+
+
+def may_enter(directory: Path) -> bool:
+    """Whether the account that runs the servers can reach what is in `directory`."""
+    if os.geteuid() != 0:
+        return os.access(directory, os.X_OK)
+    resolved = directory.resolve()
+    return all(part.stat().st_mode & stat.S_IXOTH for part in (resolved, *resolved.parents))
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """An environment without anything of the caller's (PG* variables, a home that is closed to others)."""
+    return {"PATH": os.defpath, "HOME": str(home), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def run_tool(command: Sequence[str | Path], folder: Path) -> str:
+    """Run a server's own tool in `folder`, unprivileged; its output. `DbtoolError` if it fails."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env=clean_environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **run_as(),
+    )
+    output = str(done.stdout, errors="replace")
+    if done.returncode != 0:
+        lines = output.strip().splitlines() or ["it said nothing"]
+        raise DbtoolError(f"{command[0]} failed ({done.returncode}): {lines[-1]}", "\n".join(lines[-20:]))
+    return output
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now. Somebody may take it a moment later: be ready to try again."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Scratch:
+    """This process's own temporary folder for servers, and the guardian that empties it.
+
+    When the process ends, killed or not, the guardian ends the servers that were registered and
+    removes the folder.
+    """
+
+    def __init__(self) -> None:
+        self.root = _make_root()
+        self._count = 0
+        self._lock = threading.Lock()
+        self._guardian = subprocess.Popen(
+            ["/bin/sh", "-c", GUARDIAN_SCRIPT, str(self.root)],
+            cwd="/",
+            env=clean_environment(Path("/")),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            **run_as(),
+        )
+
+    def folder(self) -> Path:
+        """A new empty folder that the servers' account owns."""
+        with self._lock:
+            self._count += 1
+            path = self.root / str(self._count)
+        path.mkdir(mode=0o711)
+        give_away(path)
+        return path
+
+    def register(self, folder: Path, pid: int) -> None:
+        """A server runs in `folder`."""
+        (folder / "server.pid").write_text(f"{pid}\n")
+
+    def unregister(self, folder: Path) -> None:
+        """The server of `folder` has ended, and its pid may soon be somebody else's."""
+        (folder / "server.pid").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End what still runs and remove everything."""
+        if self._guardian.stdin is not None:
+            self._guardian.stdin.close()
+        self._guardian.wait()
+
+
+def give_away(path: Path) -> None:
+    """Make the servers' account the owner of a file or folder that we made."""
+    if os.geteuid() == 0:
+        account = _unprivileged_account()
+        os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def _make_root() -> Path:
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - only the parent of a private folder
+        if len(os.fsencode(parent)) > LONGEST_SCRATCH_PATH_BYTES or not Path(parent).is_dir():
+            continue
+        if may_enter(Path(parent)):
+            root = Path(tempfile.mkdtemp(prefix="dbtool-", dir=parent))
+            root.chmod(0o711)
+            give_away(root)
+            return root
+    raise NotFoundError(
+        "there is no temporary folder for a throw-away server",
+        "set TMPDIR to a folder with a short name that other accounts may enter",
+    )
+
+
+_scratch: Scratch | None = None
+_scratch_lock = threading.Lock()
+
+
+def scratch() -> Scratch:
+    """The one of this process, made when it is first asked for."""
+    global _scratch
+    with _scratch_lock:
+        if _scratch is None:
+            _scratch = Scratch()
+            atexit.register(_scratch.close)
+        return _scratch
+
+
+def remove(folder: Path) -> None:
+    """Remove a server's folder and all below it."""
+    shutil.rmtree(folder, ignore_errors=True)

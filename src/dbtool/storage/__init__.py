@@ -1,0 +1,1 @@
+"""Where bytes go: one small protocol, one file per kind of place."""

@@ -1,0 +1,1 @@
+GRANT MAINTAIN ON app.parents TO awkward_reader;
