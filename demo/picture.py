@@ -28,7 +28,9 @@ SEQUENCES = """
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' ORDER BY 1, 2"""
 LARGE_OBJECTS = "SELECT oid::bigint, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1"
 PROPERTIES = """
-    SELECT pg_encoding_to_char(encoding), datcollate, datctype, pg_get_userbyid(datdba), datacl::text,
+    SELECT pg_encoding_to_char(encoding), datcollate, datctype, pg_get_userbyid(datdba),
+           (SELECT array_agg(acl::text ORDER BY acl::text)
+            FROM unnest(coalesce(datacl, acldefault('d', datdba))) AS acl),
            shobj_description(oid, 'pg_database'),
            (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid AND setrole = 0)
     FROM pg_database d WHERE datname = current_database()"""

@@ -317,7 +317,9 @@ CREATE TYPE mood AS ENUM ('low', 'high');
 CREATE TABLE customer (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL DEFAULT 'x', feeling mood);
 CREATE TABLE s.orders (
-  id int PRIMARY KEY, customer bigint REFERENCES customer ON DELETE CASCADE, price numeric(10,2) CHECK (price > 0), twice numeric GENERATED ALWAYS AS (price * 2) STORED, UNIQUE (customer, price));
+  id int PRIMARY KEY, customer bigint REFERENCES customer ON DELETE CASCADE,
+  price numeric(10,2) CHECK (price > 0),
+  twice numeric GENERATED ALWAYS AS (price * 2) STORED, UNIQUE (customer, price));
 COMMENT ON COLUMN s.orders.price IS 'in euros';
 CREATE INDEX "Some index" ON s.orders (price DESC) WHERE price > 10;
 CREATE VIEW cheap AS SELECT id FROM s.orders WHERE price < 5;

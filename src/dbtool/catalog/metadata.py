@@ -1,4 +1,4 @@
-"""`metadata.json`: the truth about a backup, as bytes and back. The form is in `docs/format-metadata.md`.
+"""`metadata.json`: the truth about a backup, as bytes and back. The form is in `docs/format.md`.
 
 Nothing is read or written here; `repository.py` does that.
 """

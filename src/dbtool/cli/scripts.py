@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from dbtool.console import commands, dispatch, narration, reading
+from dbtool.console import commands, dispatch, meta_commands, narration, reading
 from dbtool.console.context import Context
 from dbtool.console.grammar import Call
 from dbtool.errors import ExitCode, UsageError
@@ -60,7 +61,7 @@ def _backup(context: Context, call: Call, debug: bool) -> ExitCode:
         )
     context.connection()  # what is missing is said before anything is typed
     if call.rest:
-        return _run_one(context, reading.read_arguments(call.rest))
+        return _run_action(context, call.rest)
     if sys.stdin.isatty() and sys.stdout.isatty():
         from dbtool.console import shell
 
@@ -68,22 +69,25 @@ def _backup(context: Context, call: Call, debug: bool) -> ExitCode:
     return _run_piped(context, sys.stdin)
 
 
-def _run_one(context: Context, call: Call) -> ExitCode:
-    try:
-        return dispatch.run(context, call)
-    except EOFError:  # the command was `exit`
-        return ExitCode.DONE
+def _run_action(context: Context, action: Sequence[str]) -> ExitCode:
+    with contextlib.suppress(EOFError):  # the command was `exit`
+        if meta_commands.is_meta_command(action[0]):
+            meta_commands.run(context, " ".join(action))
+        else:
+            return dispatch.run(context, reading.read_arguments(action))
+    return ExitCode.DONE
 
 
 def _run_piped(context: Context, lines: Iterable[str]) -> ExitCode:
     """Each line is a command; the first that fails ends the run."""
-    for line in reading.split_lines(lines):
-        try:
+    with contextlib.suppress(EOFError):  # one of them was `exit`
+        for line in reading.split_lines(lines):
+            if meta_commands.is_meta_command(line):
+                meta_commands.run(context, line)
+                continue
             code = dispatch.run(context, reading.read_line(line))
-        except EOFError:
-            break
-        if code is not ExitCode.DONE:
-            return code
+            if code is not ExitCode.DONE:
+                return code
     return ExitCode.DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from dbtool.console.grammar import Call
 from dbtool.errors import UsageError
 
 if TYPE_CHECKING:
+    from dbtool.catalog.repository import Resolved
     from dbtool.config.settings import Settings
     from dbtool.console.progress_view import ProgressView
     from dbtool.engines.base import Engine
@@ -46,12 +48,12 @@ class Context:
         host = self.settings.text("host") or self.settings.text("service") or "local"
         return f"{host}:{self.settings.text('port') or _DEFAULT_PORTS[self.engine]}"
 
-    def connection(self) -> Connection:
-        """How to reach the database. Raises `UsageError`."""
+    def connection(self, default_database: str | None = None) -> Connection:
+        """How to reach the database that was named, else the default one. Raises `UsageError`."""
         if self._connection is None:
             if self.engine != "postgres":
                 raise UsageError("MySQL and MariaDB are not in this version", "It knows: --db postgres.")
-            self._connection = self.settings.connection(self.engine)
+            self._connection = self.settings.connection(self.engine, self.database or default_database)
         return self._connection
 
     def make_engine(self) -> Engine:
@@ -70,9 +72,7 @@ class Context:
     def session(self) -> Session:
         """The connection for SQL, made when it is first needed. Raises `ConnectionFailedError`."""
         if self._session is None:
-            from dbtool.engines.postgres.session import PostgresSession
-
-            self._session = PostgresSession(self.connection())
+            self._session = self.make_engine().open_session(self.connection())
         return self._session
 
     def open_session(self) -> Session | None:
@@ -98,14 +98,17 @@ class Context:
 
         return open_store(self.repository(call), create=create)
 
-    def store_for(self, call: Call) -> Store:
-        """Like `store`; but a backup that is named by its path lies where it lies."""
-        named = Path(call.operand or "")
-        if call.text("path") is None and "/" in str(call.operand) and named.expanduser().exists():
-            from dbtool.storage.open import open_store
+    def resolve(self, call: Call) -> Resolved:
+        """The backup that a command's operand names: by its id, as `latest`, or by its path, which
+        needs no repository. Raises `NotFoundError`."""
+        from dbtool.catalog.names import is_backup_id
+        from dbtool.catalog.repository import Repository, resolve_path
 
-            return open_store(str(named.expanduser().absolute().parent))
-        return self.store(call)
+        reference = str(call.operand)
+        is_name = reference == "latest" or is_backup_id(reference)
+        if not is_name and (os.sep in reference or Path(reference).exists()):
+            return resolve_path(reference)
+        return Repository(self.store(call)).resolve(reference, self.database)
 
     def remember(self, repository_path: str, database: str) -> None:
         """This repository is the one last used for that database."""

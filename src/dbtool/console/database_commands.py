@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dbtool.console import narration
+from dbtool.console import narration, tables
 from dbtool.console.context import Context
 from dbtool.console.grammar import Call
 from dbtool.console.units import bytes_text, duration_text
@@ -15,6 +15,7 @@ from dbtool.text import printable
 if TYPE_CHECKING:
     from dbtool.model.backup import Metadata
     from dbtool.operations.backup import BackupOptions
+    from dbtool.operations.restore import RestoreReport
     from dbtool.storage.base import Store
 
 
@@ -52,6 +53,58 @@ def full_tables(context: Context, call: Call) -> ExitCode:
         done = backup.logical_backup(engine, connection, store, options, progress)
     _report(context, call, store, [done])
     return ExitCode.DONE
+
+
+def restore(context: Context, call: Call) -> ExitCode:
+    """`restore ID|latest -into DATABASE`: a backup, or some of its tables."""
+    from dbtool.operations import restore as operation
+
+    database = call.text("into")
+    if database is None:
+        raise UsageError(
+            "restore needs -into DATABASE", f"For example: restore {call.operand} -into mydb_copy"
+        )
+    resolved = context.resolve(call)
+    options = operation.RestoreOptions(
+        database=database,
+        tables=call.texts("tables"),
+        replace=call.flag("replace"),
+        with_owners=not call.flag("no-owner"),
+        with_privileges=not call.flag("no-privileges"),
+        with_globals=call.flag("globals"),
+        jobs=call.number("jobs"),
+        compare=not call.flag("no-compare"),
+        dry_run=call.flag("dry-run"),
+    )
+    if options.replace and not options.dry_run and narration.is_interactive():
+        what = "The tables named are" if options.tables else "Everything in it is"
+        context.confirm(call, f'Restore into "{database}"? {what} replaced at the end.')
+    with context.progress() as progress:
+        report = operation.restore(
+            context.make_engine(), context.connection(database), resolved, options, progress
+        )
+    if context.wants_json(call):
+        narration.say_json(report.document())
+    else:
+        narration.say(_restored(report))
+    return ExitCode.DONE
+
+
+def _restored(report: RestoreReport) -> str:
+    source = f"from {printable(report.backup)}"
+    target = printable(report.database)
+    if report.dry_run:
+        steps = [
+            (str(step["stage"]), f"{step['tasks']:,}", f"{step['objects']:,}", f"{step['rows']:,}")
+            for step in report.steps
+        ]
+        plan = tables.table(("STAGE", "TASKS", "OBJECTS", "ROWS"), steps)
+        return f"{target} would be restored {source}:\n{plan}"
+    compared = "compared with the backup" if report.compared else "not compared"
+    return (
+        f"{target}: {report.tables:,} tables, {report.rows:,} rows restored {source} "
+        f"in {duration_text(report.duration_seconds)}, {compared}"
+    )
 
 
 def _options(context: Context, call: Call) -> BackupOptions:

@@ -7,7 +7,6 @@ called `-rf` can be named.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -126,9 +125,11 @@ def find_command(
     begun = [command.name for command in commands if command.words[0] == lowered[0]]
     if begun:
         raise UsageError(f'"{lowered[0]}" needs another word', "It can be: " + ", ".join(begun) + ".")
-    near = difflib.get_close_matches(
+    from difflib import get_close_matches
+
+    near = get_close_matches(
         " ".join(lowered[:2]), [command.name for command in commands], 1, 0.6
-    ) or difflib.get_close_matches(lowered[0], [command.words[0] for command in commands], 1, 0.6)
+    ) or get_close_matches(lowered[0], [command.words[0] for command in commands], 1, 0.6)
     hint = f"Did you mean {near[0]}?" if near else f"Say {where} for a list."
     raise UsageError(f"unknown command: {words[0]}", hint)
 
@@ -232,7 +233,9 @@ def _checked(option: Option, text: str) -> str | int:
 def _unknown_option(command: Command, name: str, word: str) -> UsageError:
     if name.lower() in command.later:
         return UsageError(f"-{name} is not in this version", _usage_hint(command))
-    near = difflib.get_close_matches(name.lower(), [option.name for option in command.options], 1, 0.6)
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), [option.name for option in command.options], 1, 0.6)
     dashes = "--" if command.is_script else "-"
     hint = f"Did you mean {dashes}{near[0]}?" if near else _usage_hint(command)
     return UsageError(f'"{command.name}" has no option {word}', hint)

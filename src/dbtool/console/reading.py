@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from dbtool.console import commands, sql_text, words
+from dbtool.console import commands, words
 from dbtool.console.grammar import Call, find_command, parse
 from dbtool.errors import UsageError
 
@@ -65,12 +65,14 @@ def split_options(text: str, dialect: str = "postgres") -> tuple[str, str]:
     end. `-extract` counts where only options (or nothing) follow it, be they right or wrong; the
     other two only where all that follows is right, for `a -yes` may be an expression.
     """
+    from dbtool.console.sql_text import is_code_at_end
+
     for match in _OPTION_START.finditer(text):
         behind = text[match.start() :]
         begins = match[1].lower() == "extract" and _OPTIONS_GO_ON.match(text, match.end())
         if begins or _are_options(behind):
             before = text[: match.start()]
-            if sql_text.is_code_at_end(before, dialect):
+            if is_code_at_end(before, dialect):
                 return before.strip(), behind.strip()
     return text.strip(), ""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from typing import TYPE_CHECKING
 
 from dbtool.console import narration
 from dbtool.console.context import Context
 from dbtool.console.grammar import Call
 from dbtool.errors import ExitCode, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from dbtool.catalog.repository import Resolved
 
 
 def list_backups(context: Context, call: Call) -> ExitCode:
@@ -33,7 +37,8 @@ def show(context: Context, call: Call) -> ExitCode:
     from dbtool.console import backup_views
     from dbtool.operations import listing
 
-    document = listing.show(context.store_for(call), str(call.operand), context.database)
+    store = context.resolve(call).repository.store
+    document = listing.show(store, str(call.operand), context.database)
     if context.wants_json(call):
         narration.say_json(document)
     else:
@@ -44,25 +49,17 @@ def show(context: Context, call: Call) -> ExitCode:
 def verify(context: Context, call: Call) -> ExitCode:
     """`verify ID|latest|-all`: read backups back. What is found is reported before the error."""
     from dbtool.console import backup_views
-    from dbtool.operations import listing
     from dbtool.operations import verify as operation
     from dbtool.operations.backup import default_jobs
 
     if (call.operand is None) is not call.flag("all"):
         raise UsageError("verify needs an id, latest, or -all, and not both", "For example: verify latest")
-    store = context.store_for(call)
-    if call.operand is not None:
-        references = [call.operand]
-    else:
-        unfinished = ("running", "interrupted")
-        references = [one.id for one in listing.list_backups(store) if one.status not in unfinished]
-        if not references:
-            raise NotFoundError(f"there is no backup to verify in {store.url}")
+    backups = [context.resolve(call)] if call.operand is not None else _all_backups(context, call)
     jobs = call.number("jobs") or default_jobs()
     reports = []
-    for reference in references:
+    for backup in backups:
         with context.progress() as progress:
-            report = operation.verify(store, reference, progress, jobs, context.database)
+            report = operation.verify_resolved(backup, progress, jobs)
         reports.append(report)
         if not context.wants_json(call):
             narration.say(backup_views.render_verification(report, narration.uses_color()))
@@ -88,3 +85,16 @@ def rebuild_catalogue(context: Context, call: Call) -> ExitCode:
     else:
         narration.say(f"{store.url}/backup_catalog.json: {len(found)} backup{'s' if len(found) != 1 else ''}")
     return ExitCode.DONE
+
+
+def _all_backups(context: Context, call: Call) -> list[Resolved]:
+    """Every backup but those that are not, or never became, complete."""
+    from dbtool.catalog.repository import Repository
+    from dbtool.operations import listing
+
+    store = context.store(call)
+    found = [one.id for one in listing.list_backups(store) if one.status not in ("running", "interrupted")]
+    if not found:
+        raise NotFoundError(f"there is no backup to verify in {store.url}")
+    repository = Repository(store)
+    return [repository.resolve(name) for name in found]

@@ -16,7 +16,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from dbtool.console import dispatch, interrupts, narration, reading
+from dbtool.console import dispatch, interrupts, meta_commands, narration, reading
 from dbtool.console.completer import ConsoleCompleter
 from dbtool.console.context import Context
 from dbtool.console.highlight import STYLE, ConsoleLexer
@@ -24,14 +24,13 @@ from dbtool.console.history import PrivateHistory, history_path
 from dbtool.console.knowledge import BackgroundKnowledge, Backups
 from dbtool.console.sql_commands import say_notices
 from dbtool.console.units import bytes_text, duration_text
-from dbtool.errors import DbtoolError, ExitCode, UsageError
+from dbtool.errors import DbtoolError, ExitCode
 from dbtool.text import printable
 
 if TYPE_CHECKING:
     from dbtool.console.grammar import Call
 
 _CHANGES_NAMES = re.compile(r"\b(create|alter|drop|rename|into|import|rollback|commit)\b", re.IGNORECASE)
-_META_COMMAND = re.compile(r"\s*\\(?P<name>\w+|\?)\+?(?:\s+(?P<argument>.*))?\Z", re.DOTALL)
 
 
 class Shell:
@@ -99,8 +98,8 @@ class Shell:
         return list(reading.split_lines(lines, self._session.dialect))
 
     def _run_command(self, text: str) -> None:
-        if match := _META_COMMAND.match(text):
-            self._run_meta_command(match["name"], (match["argument"] or "").strip())
+        if meta_commands.is_meta_command(text):
+            meta_commands.run(self._context, text)
             return
         call = reading.read_line(text, self._session.dialect)
         began = time.monotonic()
@@ -112,27 +111,6 @@ class Shell:
         says_its_time = words == ("help",) or (words == ("sql",) and not call.flag("extract"))
         if self._context.show_timing and not self._context.wants_json(call) and not says_its_time:
             narration.note(f"({duration_text(time.monotonic() - began)})")
-
-    def _run_meta_command(self, name: str, argument: str) -> None:
-        if name in ("d", "dt", "dv"):
-            narration.say("\n".join(self._session.describe(argument or None)))
-        elif name == "timing":
-            self._context.show_timing = not self._context.show_timing
-            narration.note(f"Timing is {'on' if self._context.show_timing else 'off'}.")
-        elif name == "x":
-            chosen = {"on": True, "off": False, "auto": None}
-            default = None if self._context.expanded else True
-            self._context.expanded = chosen.get(argument.lower(), default)
-            how = {True: "as blocks", False: "as a table", None: "as a table where it fits, else as blocks"}
-            narration.note(f"Rows are shown {how[self._context.expanded]}.")
-        elif name == "q":
-            raise EOFError
-        elif name == "?":
-            self._run_command("help")
-        else:
-            raise UsageError(
-                f"unknown: \\{name}", "There are \\d [NAME], \\timing, \\x and \\q; help lists the commands."
-            )
 
     def _after(self, call: Call) -> None:
         words = call.command.words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import time
@@ -73,7 +74,9 @@ def _run(context: Context, call: Call, session: Session) -> None:
         confirm=_confirm if narration.is_interactive() else None,
     )
     if context.wants_json(call):
-        for piece in render.json_document(results):
+        # The first statement runs before anything is written: if it fails, stdout stays empty.
+        first = list(itertools.islice(results, 1))
+        for piece in render.json_document(itertools.chain(first, results)):
             sys.stdout.write(piece)
         return
     style, height = _style(context)

@@ -18,7 +18,6 @@ from dbtool.errors import UsageError
 
 Row = Sequence[str | None]
 
-_CSV_SPECIAL = re.compile(r'[",\r\n]')
 _TSV_SPECIAL = re.compile(r"[\\\b\f\n\r\v]")
 _TSV_ESCAPES = str.maketrans(
     {"\\": r"\\", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
@@ -150,7 +149,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def _csv_field(value: str | None) -> str:
     if value is None:
         return ""
-    if value and not _CSV_SPECIAL.search(value):
+    if value and not ('"' in value or "," in value or "\n" in value or "\r" in value):
         return value
     return '"' + value.replace('"', '""') + '"'
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* ---- XXH64, from its published specification ------------------------------------------- */
 
@@ -218,6 +219,7 @@ typedef struct {
     free_memory_function free_memory;
     unsigned char *input;
     size_t input_start, input_end, input_capacity;
+    size_t received; /* bytes, since the COPY began */
     unsigned char *text;
     size_t text_length, text_capacity;
     Py_ssize_t exports;
@@ -234,8 +236,12 @@ enum { DONE = 0, MORE = 1, SERVER_ERROR = 2 };
 enum { FAIL_MEMORY = -1, FAIL_FIELDS = -2, FAIL_EOF = -3, FAIL_STOPPED = -4, FAIL_ERRNO = -5, FAIL_PROTOCOL = -6,
        FAIL_LIBPQ = -7 };
 
-#define INPUT_CAPACITY (512 * 1024)
+#define INPUT_CAPACITY (256 * 1024)
 #define POLL_MILLISECONDS 200
+/* In the middle of a large COPY, rather wait a little and find much than wake up for each 8 KiB
+ * that the server sends: waking costs both sides more than the bytes do. */
+#define BULK_BYTES (1024 * 1024)
+#define BULK_PAUSE_NANOSECONDS 150000
 
 static int append_text(CopyStream *self, const unsigned char *data, size_t length)
 {
@@ -281,6 +287,7 @@ static int wait_readable(CopyStream *self)
 /* Make sure that `wanted` bytes stand at input_start. */
 static int fill_input(CopyStream *self, size_t wanted)
 {
+    int paused = 0;
     while (self->input_end - self->input_start < wanted) {
         if (self->input_start > 0) {
             memmove(self->input, self->input + self->input_start, self->input_end - self->input_start);
@@ -297,9 +304,15 @@ static int fill_input(CopyStream *self, size_t wanted)
         ssize_t got = recv(self->fd, self->input + self->input_end, self->input_capacity - self->input_end, 0);
         if (got > 0) {
             self->input_end += (size_t)got;
+            self->received += (size_t)got;
         } else if (got == 0) {
             return FAIL_EOF;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            if (self->received > BULK_BYTES && !paused) {
+                nanosleep(&(struct timespec){.tv_nsec = BULK_PAUSE_NANOSECONDS}, NULL);
+                paused = 1;
+                continue;
+            }
             int status = wait_readable(self);
             if (status < 0)
                 return status;
@@ -477,6 +490,7 @@ static PyObject *copystream_begin(CopyStream *self, PyObject *args)
     free(self->error);
     self->error = NULL;
     self->tag[0] = 0;
+    self->received = 0;
     Py_RETURN_NONE;
 }
 

@@ -98,6 +98,9 @@ class CopyLoader:
                     self._notes.append(f"{item.kind} {called(item)} is there already and stays as it is")
                     continue
                 self._raise_if_stopped()
+                if item.kind == "ANALYZE":  # a foreign server may be out of reach; the rows are there
+                    self._notes.append(f"statistics of {called(item)} were not gathered: {error.message}")
+                    continue
                 shown = sql.decode(self._codec, "replace").strip()
                 if len(shown) > _SHOWN_STATEMENT_CHARACTERS:
                     shown = shown[:_SHOWN_STATEMENT_CHARACTERS] + "…"

@@ -112,8 +112,8 @@ def _parents(placed: Iterable[Placed]) -> dict[int, int]:
         if item.kind == "TABLE ATTACH":
             pair = [number for number in item.needs if number in tables]
             if len(pair) >= 2:
-                # pg_dump names the partitioned table first, then the partition.
-                found[pair[1]] = pair[0]
+                # pg_dump names the partition first, then the partitioned table.
+                found[pair[0]] = pair[1]
     return found
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 # Few enough that wide rows stay small in memory, enough that a narrow row costs no call of its own.
-ROWS_PER_BATCH = 100
+ROWS_PER_BATCH = 50
+BYTES_PER_BATCH = 1 << 20  # of a first row's width, times rows
 
 _JSON_KINDS = {
     **dict.fromkeys(("int2", "int4", "int8", "float4", "float8", "numeric", "oid", "xid", "xid8"), "number"),
@@ -147,14 +148,16 @@ class PostgresResult:
         result = self._first
         self._first = None
         while result is not None and not self._is_done:
-            if result.ntuples:
-                yield load(result)
+            step = _rows_at_once(result)
+            for start in range(0, result.ntuples, step):
+                yield load(result, start, min(start + step, result.ntuples))
             self._status = _tag(result) or self._status
+            result = None  # its memory is needed for the next one
             result = self._wire.next_result()
         if not self._is_done:
             self._finish(self._status)
 
-    def _loader(self) -> Callable[[PGresult], Sequence[Sequence[str | None]]]:
+    def _loader(self) -> Callable[[PGresult, int, int], Sequence[Sequence[str | None]]]:
         if not self._wire.is_utf8:
             return _load_escaped
         from psycopg.adapt import AdaptersMap, Transformer
@@ -164,9 +167,10 @@ class PostgresResult:
         adapters.register_loader(0, TextLoader)  # type 0: every type that has no loader, that is all
         transformer: Any = Transformer(_Context(adapters))
 
-        def load(result: PGresult) -> Sequence[Sequence[str | None]]:
+        def load(result: PGresult, start: int, end: int) -> Sequence[Sequence[str | None]]:
             transformer.set_pgresult(result, set_loaders=True)
-            rows: Sequence[Sequence[str | None]] = transformer.load_rows(0, result.ntuples, tuple)
+            rows: Sequence[Sequence[str | None]] = transformer.load_rows(start, end, tuple)
+            transformer.set_pgresult(None)
             return rows
 
         return load
@@ -194,11 +198,19 @@ def _tag(result: PGresult) -> str:
     return (result.command_status or b"").decode("utf-8", "replace")
 
 
-def _load_escaped(result: PGresult) -> Sequence[Sequence[str | None]]:
+def _rows_at_once(result: PGresult) -> int:
+    """How many rows of a batch to turn into text at once: fewer where they are wide."""
+    if not result.ntuples:
+        return 1
+    width = sum(len(result.get_value(0, column) or b"") for column in range(result.nfields))
+    return max(1, min(result.ntuples, BYTES_PER_BATCH // max(width, 1)))
+
+
+def _load_escaped(result: PGresult, start: int, end: int) -> Sequence[Sequence[str | None]]:
     return [
         tuple(
             None if value is None else value.decode("utf-8", "surrogateescape")
             for value in (result.get_value(row, column) for column in range(result.nfields))
         )
-        for row in range(result.ntuples)
+        for row in range(start, end)
     ]

@@ -121,7 +121,8 @@ def choose_from_index(index: ArchiveIndex, patterns: Sequence[str]) -> frozenset
     for item in objects:
         pair = [numbers[number] for number in item.needs if number in numbers]
         if item.kind == "TABLE ATTACH" and len(pair) >= 2:
-            partitions.setdefault(pair[0], []).append(pair[1])
+            # pg_dump names the partition first, then the partitioned table.
+            partitions.setdefault(pair[1], []).append(pair[0])
     chosen: set[int] = set()
     for pattern in patterns:
         matches = match_names(pattern, tables, lambda item: (item.schema, item.name))

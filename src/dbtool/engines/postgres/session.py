@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines import lexical
-from dbtool.engines.postgres import describe, names
+from dbtool.engines.postgres import describe, messages, names
 from dbtool.engines.postgres.connect import connect
 from dbtool.engines.postgres.result import ROWS_PER_BATCH, PostgresResult
 from dbtool.engines.session import Names
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 CANCEL_TIMEOUT_SECONDS = 5.0
-_PLAIN_QUERY_WORDS = {"SELECT", "TABLE", "VALUES", "SHOW"}
+_READING_WORDS = {"SELECT", "TABLE", "VALUES", "SHOW", "WITH"}
+_WRITING_WORDS = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 _CANCELLED = "57014"
 
 
@@ -257,8 +258,7 @@ class PostgresSession:
 
         if first.status in (ExecStatus.COPY_IN, ExecStatus.COPY_BOTH):
             raise self._refuse_input()
-        word = next((token.word for token in statement.tokens if token.text != "("), "")
-        is_plain = word in _PLAIN_QUERY_WORDS and not self._in_transaction
+        is_plain = _only_reads(statement) and not self._in_transaction
         if first.status not in (ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY):
             result = PostgresResult(self, first, is_plain)
             self._active = result
@@ -360,9 +360,7 @@ class PostgresSession:
     # What the server says.
 
     def _on_notice(self, diagnostic: Diagnostic) -> None:
-        parts = [f"{diagnostic.severity}: {diagnostic.message_primary}"]
-        parts += [text for text in (diagnostic.message_detail, diagnostic.message_hint) if text]
-        self._notices.append("\n".join(parts))
+        self._notices.append(messages.notice_text(diagnostic))
 
     def _failed(self, result: PGresult) -> SqlError | ConnectionFailedError | InterruptedByUserError:
         import psycopg
@@ -379,22 +377,15 @@ class PostgresSession:
         if self.pgconn.status != ConnStatus.OK:
             return self._lost(diagnostic.message_primary or "")
         self._after_statement()
-        return self._error(diagnostic)
-
-    def _error(self, diagnostic: Diagnostic) -> SqlError | InterruptedByUserError:
-        message = " ".join((diagnostic.message_primary or "the server refused the statement").split("\n"))
-        hints = [diagnostic.message_detail, diagnostic.message_hint]
-        if diagnostic.context:
-            hints.append(diagnostic.context.splitlines()[0])
-        hint = "\n".join(text for text in hints if text) or None
         if diagnostic.sqlstate == _CANCELLED and self._is_cancelled:
             return InterruptedByUserError("the statement was cancelled")
-        if diagnostic.statement_position:
-            position = self._offset + int(diagnostic.statement_position) - 1
-            line = self._source.count("\n", 0, position) + 1
-            column = position - self._source.rfind("\n", 0, position)
-            message = f"{message} (line {line}, column {column})"
-        return SqlError(message, hint)
+        return messages.sql_error(diagnostic, self._source, self._offset)
+
+
+def _only_reads(statement: lexical.Statement) -> bool:
+    """Whether ending the statement early undoes nothing, as far as its words tell."""
+    words = [token.word for token in statement.tokens if token.text != "("]
+    return words[0] in _READING_WORDS and (words[0] != "WITH" or not _WRITING_WORDS.intersection(words))
 
 
 def _encoded(sql: str) -> bytes:

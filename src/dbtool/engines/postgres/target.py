@@ -78,7 +78,7 @@ class PostgresTarget:
         """Decide between a new database and the existing one, and make it ready."""
         chosen = self._chosen_tables()
         with self._maintenance() as session:
-            exists = session.execute("SELECT FROM pg_database WHERE datname = %s", (self._name,)).fetchone()
+            exists = session.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self._name,)).fetchone()
             existing = self._existing_objects() if exists else []
             tables = frozenset((schema, name) for schema, name, kind in existing if kind in ("r", "p", "f"))
             if chosen is not None and exists:
@@ -238,7 +238,7 @@ class PostgresTarget:
             session.execute(f"GRANT CONNECT ON DATABASE {staging} TO PUBLIC".encode())
         if self._options.with_owners:
             self._give_to_owner(session, staging)
-        exists = session.execute("SELECT FROM pg_database WHERE datname = %s", (self._name,)).fetchone()
+        exists = session.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self._name,)).fetchone()
         if not exists:
             session.execute(f"ALTER DATABASE {staging} RENAME TO {name}".encode())
             return
