@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_JOBS ?= 2
 PYTEST_ARGS ?=
-SOURCES := $(wildcard src tests cli demo benchmarks setup.py)
+SOURCES := $(wildcard src tests cli demo benchmarks tools setup.py)
 
 export PYTHONUTF8 := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_SECONDS = 0.02
+QUIET_SECONDS = 0.5
+QUIET_SHARE = 0.15  # of one processor
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -26,6 +28,7 @@ class Run:
     wall_seconds: float
     client_cpu_seconds: float
     server_cpu_seconds: float
+    other_cpu_seconds: float = 0.0  # what everything else on the machine used meanwhile
     peak_bytes: int = 0
     output: str = ""
 
@@ -56,6 +59,7 @@ def shell(command: str) -> list[str]:
 def run(program: Program, server_pid: int, *, sample_memory: bool = False) -> Run:
     """Run it to its end. Raises `ProgramError` unless it exits with 0."""
     os.sync()  # what an earlier run left to write is not this one's
+    machine_before = _machine_cpu_seconds()
     server_before = _family_cpu_seconds(server_pid)
     client_before = _children_cpu_seconds()
     clock = time.perf_counter()
@@ -76,7 +80,18 @@ def run(program: Program, server_pid: int, *, sample_memory: bool = False) -> Ru
     client = _children_cpu_seconds() - client_before
     time.sleep(0.1)  # backends end a moment after their client
     server = _family_cpu_seconds(server_pid) - server_before
-    return Run(wall, client, server, peak, output.decode("utf-8", "replace"))
+    other = max(0.0, _machine_cpu_seconds() - machine_before - client - server)
+    return Run(wall, client, server, other, peak, output.decode("utf-8", "replace"))
+
+
+def wait_for_quiet(timeout_seconds: float) -> None:
+    """Wait until nothing else keeps the machine busy, but not for ever."""
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        before = _machine_cpu_seconds()
+        time.sleep(QUIET_SECONDS)
+        if _machine_cpu_seconds() - before < QUIET_SECONDS * QUIET_SHARE:
+            return
 
 
 def median(values: Sequence[float]) -> float:
@@ -100,6 +115,13 @@ def _family_cpu_seconds(postmaster: int) -> float:
     """A server's processor time: the postmaster's, its living children's and those it has buried."""
     own = _times(postmaster)
     return sum(own) + sum(sum(_times(child)[:2]) for child in children(postmaster))
+
+
+def _machine_cpu_seconds() -> float:
+    """What all processors together have worked since the machine started."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _wait, interrupt, soft, *_ = map(int, file.readline().split()[1:])
+    return (user + nice + system + interrupt + soft) / _TICKS_A_SECOND
 
 
 def _times(pid: int) -> list[float]:

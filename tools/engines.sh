@@ -53,7 +53,8 @@ apt_options() { # apt_options RELEASE: an apt that shares nothing with the syste
         -o Dir::Etc::PreferencesParts=/dev/null -o "Dir::State=$place/state" -o "Dir::State::Status=$place/status"
         -o "Dir::Cache=$place/cache" -o Debug::NoLocking=true -o "APT::Sandbox::User=$(id -un)"
         -o APT::Install-Recommends=false -o Acquire::Languages=none -o Acquire::Retries=3
-        -o APT::Update::Post-Invoke-Success::=/bin/true)
+        -o APT::Update::Post-Invoke-Success::=/bin/true
+        -o Acquire::Check-Valid-Until=false) # a mirror may have stopped following; signatures are checked all the same
 }
 
 read_lists() { # read_lists RELEASE [main]: with the release's updates and security fixes, or without

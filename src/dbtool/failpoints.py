@@ -1,7 +1,8 @@
 """Named places where a test lets the process die, fail or wait: `DBTOOL_FAILPOINT=name:kill`.
 
-Actions: `kill` (SIGKILL to this process), `error` (a `DbtoolError`), `sleep` (an hour). Several
-are separated by commas. Without the variable nothing ever happens; it is of no use to users.
+Actions: `kill` (SIGKILL to this process), `error` (a `DbtoolError`), `sleep` (an hour), `pause=FILE`
+(makes the file, once, and waits until somebody removes it). Several are separated by commas.
+Without the variable nothing ever happens; it is of no use to users.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from dbtool.errors import DbtoolError
 
@@ -28,5 +30,18 @@ def reach(name: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         elif action == "sleep":
             time.sleep(3600)
+        elif action.startswith("pause="):
+            _pause(Path(action.partition("=")[2]))
         else:
             raise DbtoolError(f"stopped at the failpoint {name}", f"unset {VARIABLE}")
+
+
+_paused: set[Path] = set()
+
+
+def _pause(file: Path) -> None:
+    if file not in _paused:
+        _paused.add(file)
+        file.touch()
+        while file.exists():
+            time.sleep(0.01)

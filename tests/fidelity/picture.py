@@ -115,19 +115,15 @@ def difference(left: Picture, right: Picture, parts: tuple[str, ...] = ()) -> li
 
 def connection_string(connection: Connection) -> str:
     """libpq's description of a connection, for programs and drivers alike. Holds no password."""
-    return conninfo.make_conninfo(
-        dbname=connection.database,
-        **{
-            key: value
-            for key, value in {
-                "host": connection.host,
-                "port": connection.port,
-                "user": connection.user,
-                "passfile": connection.passfile,
-            }.items()
-            if value is not None
-        },
-    )
+    words = {
+        "dbname": connection.database,
+        "host": connection.host,
+        "port": connection.port,
+        "user": connection.user,
+        "passfile": connection.passfile,
+    }
+    given: dict[str, Any] = {word: value for word, value in words.items() if value is not None}
+    return conninfo.make_conninfo("", **given)
 
 
 def program(programs: Path | str | None, name: str) -> str:
@@ -152,6 +148,10 @@ def _pairs(link: psycopg.Connection[Any], query: str) -> dict[str, str]:
 
 def _text(value: object) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
 
 
 # --- schema -----------------------------------------------------------------------------------
@@ -236,9 +236,12 @@ _RELATIONS = """
         JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
         WHERE tree.relkind = 'p'
     )
-    SELECT n.nspname, c.relname, c.relkind = 'p',
-           ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-                 ORDER BY attname)
+    SELECT n.nspname || '.' || c.relname,
+           format('SELECT count(*), coalesce(sum((''x'' || substr(md5({row}), 1, 15))::bit(60)::bigint'
+                  '::numeric), 0) FROM %s %I.%I AS picture_row',
+                  (SELECT string_agg(format('picture_row.%I', attname), ', ' ORDER BY attname)
+                   FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
+                  CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, n.nspname, c.relname)
     FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'
       AND NOT tree.scattered AND c.relkind <> 'f' AND (c.relkind <> 'm' OR c.relispopulated)
@@ -254,31 +257,27 @@ def _tables(link: psycopg.Connection[Any]) -> dict[str, str]:
     The digest depends neither on the order of the rows nor on that of the columns, which a dump and
     restore changes where a table was made an heir.
     """
-    as_bytes = sql.SQL("textsend(ROW({})::text)" if _is_ascii(link) else "convert_to(ROW({})::text, 'UTF8')")
+    row = "textsend(ROW(%s)::text)" if _is_ascii(link) else "convert_to(ROW(%s)::text, ''UTF8'')"
+    query = _RELATIONS.replace("{row}", row)
     digests = {}
-    for schema, name, is_root, columns in link.execute(_RELATIONS.encode()).fetchall():
-        table = sql.Identifier(_text(schema), _text(name))
-        row = sql.SQL(", ").join(sql.Identifier("picture_row", _text(column)) for column in columns)
-        query = sql.SQL(
-            "SELECT count(*), coalesce(sum(('x' || substr(md5({row}), 1, 15))::bit(60)::bigint::numeric), 0)"
-            " FROM {only}{table} AS picture_row"
-        ).format(row=as_bytes.format(row), only=sql.SQL("" if is_root else "ONLY "), table=table)
-        count, digest = link.execute(query).fetchone() or (0, 0)
-        digests[f"{_text(schema)}.{_text(name)}"] = f"{count} rows, {digest}"
+    for name, statement in link.execute(query.encode()).fetchall():
+        count, digest = link.execute(_bytes(statement)).fetchone() or (0, 0)
+        digests[_text(name)] = f"{count} rows, {digest}"
     return digests
 
 
 def _sequences(link: psycopg.Connection[Any]) -> dict[str, str]:
     """Where each sequence stands, and how it goes on."""
-    query = """
-        SELECT n.nspname, c.relname, s.* FROM pg_sequence s
+    query = b"""
+        SELECT n.nspname || '.' || c.relname, s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcache,
+               s.seqcycle, format('SELECT last_value, is_called FROM %I.%I', n.nspname, c.relname)
+        FROM pg_sequence s
         JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     """
     values = {}
-    for schema, name, _, _type, *parameters in link.execute(query.encode()).fetchall():
-        table = sql.Identifier(_text(schema), _text(name))
-        state = link.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(table)).fetchone()
-        values[f"{_text(schema)}.{_text(name)}"] = f"{state} {parameters}"
+    for name, *parameters, statement in link.execute(query).fetchall():
+        state = link.execute(_bytes(statement)).fetchone()
+        values[_text(name)] = f"{state} {parameters}"
     return values
 
 

@@ -56,9 +56,9 @@ SETTINGS = {
     "default_transaction_read_only": "on",
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
-    "statement_timeout": "50ms",
+    "statement_timeout": "300ms",
     "lock_timeout": "1ms",
-    "idle_in_transaction_session_timeout": "10ms",
+    "idle_in_transaction_session_timeout": "200ms",
     "session_replication_role": "replica",
     "default_tablespace": "",
     "default_with_oids": "off",
@@ -77,9 +77,9 @@ SETTINGS = {
     "temp_tablespaces": "",
 }
 LATER_SETTINGS = {
-    14: {"idle_session_timeout": "10ms", "default_toast_compression": "lz4"},
+    14: {"idle_session_timeout": "200ms", "default_toast_compression": "lz4"},
     16: {"createrole_self_grant": "set, inherit"},
-    17: {"transaction_timeout": "10ms", "restrict_nonsystem_relation_kind": "view"},
+    17: {"transaction_timeout": "200ms", "restrict_nonsystem_relation_kind": "view"},
 }
 SENSITIVE = """
 CREATE TABLE sensitive (

@@ -20,6 +20,7 @@ from dbtool.servers.postgres import PostgresServer
 
 MASK = (1 << 64) - 1
 FRAME = 1 << 20
+SLOW_COPY = b"COPY (SELECT repeat('x', 9000), pg_sleep(0.01) FROM generate_series(1, 100000)) TO STDOUT"
 
 
 def read_all(copy: CopyOut, target: int = FRAME, prefix: bytes = b"") -> tuple[list[bytes], int, int, int]:
@@ -29,7 +30,7 @@ def read_all(copy: CopyOut, target: int = FRAME, prefix: bytes = b"") -> tuple[l
     more = True
     while more:
         copy.stream.reset(prefix)
-        more = copy.read(target)
+        more = copy.read(len(prefix) + target)
         with text_of(copy.stream) as text:
             assert len(text) == copy.stream.length
             assert bytes(text[: len(prefix)]) == prefix
@@ -39,6 +40,12 @@ def read_all(copy: CopyOut, target: int = FRAME, prefix: bytes = b"") -> tuple[l
         key_digest = (key_digest + copy.stream.key_digest) & MASK
     assert copy.rows_sent == rows
     return texts, rows, digest, key_digest
+
+
+def copy_and_read(copy: CopyOut, statement: bytes, target: int = FRAME) -> None:
+    """Over TLS `begin` may raise what else `read` does."""
+    copy.begin(statement, (), None)
+    read_all(copy, target)
 
 
 def psycopg_copy(session: Any, statement: str) -> bytes:
@@ -113,8 +120,6 @@ def test_what_is_appended_is_no_row(open_link: Open) -> None:
         # The text cannot change under a reader's feet.
         with pytest.raises(BufferError):
             copy.stream.append(b"more")
-        with pytest.raises(BufferError):
-            copy.stream.reset(b"")
     assert copy.stream.rows == 1
     copy.stream.reset(b"")
     assert copy.stream.length == 0
@@ -138,11 +143,8 @@ def test_buckets_are_shared_between_threads(open_link: Open) -> None:
     def work(session: Any, first: int) -> None:
         try:
             copy = CopyOut(session)
-            copy.begin(
-                f"COPY (SELECT n, md5(n::text) FROM generate_series({first}, 10000, 3) AS n) TO STDOUT".encode(),
-                (0,),
-                buckets,
-            )
+            rows = f"SELECT n, md5(n::text) FROM generate_series({first}, 10000, 3) AS n"
+            copy.begin(f"COPY ({rows}) TO STDOUT".encode(), (0,), buckets)
             read_all(copy, 65536)
         except BaseException as error:
             failures.append(error)
@@ -172,7 +174,7 @@ def test_a_single_bucket_is_the_key_digest(open_link: Open) -> None:
     ("statement", "sqlstate"),
     [
         (b"COPY (SELECT 1 / 0) TO STDOUT", "22012"),
-        (b"COPY nowhere.nothing TO STDOUT", "42P01"),
+        (b"COPY nothing TO STDOUT", "42P01"),
         (b"COPY (SELECT 10 / (n - 5000) FROM generate_series(1, 10000) AS n) TO STDOUT", "22012"),
         (b"SELEKT", "42601"),
     ],
@@ -181,8 +183,7 @@ def test_an_error_of_the_server(open_link: Open, statement: bytes, sqlstate: str
     session = open_link()
     copy = CopyOut(session)
     with pytest.raises(ServerError) as caught:
-        copy.begin(statement, (), None)
-        read_all(copy, 4096)
+        copy_and_read(copy, statement, 4096)
     assert caught.value.sqlstate == sqlstate
     assert caught.value.message
     # The connection is as good as before.
@@ -195,14 +196,8 @@ def test_an_error_in_a_transaction_can_be_rolled_back(open_link: Open) -> None:
     session = open_link()
     copy = CopyOut(session)
     session.execute("BEGIN")
-    copy.begin(b"COPY (SELECT 1 / 0) TO STDOUT", (), None) if copy._is_raw else None
-    if copy._is_raw:
-        with pytest.raises(ServerError):
-            read_all(copy)
-    else:
-        with pytest.raises(ServerError):
-            copy.begin(b"COPY (SELECT 1 / 0) TO STDOUT", (), None)
-            read_all(copy)
+    with pytest.raises(ServerError):
+        copy_and_read(copy, b"COPY (SELECT 1 / 0) TO STDOUT")
     session.execute("ROLLBACK")
     assert session.execute("SELECT 1").fetchone() == (1,)
 
@@ -229,8 +224,7 @@ def test_a_lock_that_somebody_has_is_an_error_and_not_a_wait(open_link: Open) ->
         session.execute("BEGIN")
         copy = CopyOut(session)
         with pytest.raises(ServerError) as caught:
-            copy.begin(b"LOCK TABLE ONLY taken IN ACCESS SHARE MODE NOWAIT; COPY taken TO STDOUT", (), None)
-            read_all(copy)
+            copy_and_read(copy, b"LOCK TABLE ONLY taken IN ACCESS SHARE MODE NOWAIT; COPY taken TO STDOUT")
         assert caught.value.sqlstate == "55P03"
         session.execute("ROLLBACK")
     finally:
@@ -256,7 +250,11 @@ def test_a_killed_backend_is_an_error(open_link: Open) -> None:
     session, killer = open_link(), open_link()
     pid = session.info.backend_pid
     copy = CopyOut(session)
-    copy.begin(b"COPY (SELECT n, pg_sleep(0.01) FROM generate_series(1, 100000) AS n) TO STDOUT", (), None)
+    copy.begin(
+        b"COPY (SELECT repeat('x', 9000), pg_sleep(0.01) FROM generate_series(1, 100000) AS n) TO STDOUT",
+        (),
+        None,
+    )
     timer = threading.Timer(0.3, lambda: killer.execute("SELECT pg_terminate_backend(%s)", (pid,)))
     timer.start()
     with pytest.raises(DbtoolError) as caught:
@@ -271,34 +269,36 @@ def test_a_backend_that_is_gone_before_the_statement(open_link: Open) -> None:
     copy = CopyOut(session)
     killer.execute("SELECT pg_terminate_backend(%s, 5000)", (session.info.backend_pid,))
     with pytest.raises(DbtoolError):
-        copy.begin(b"COPY (SELECT 1) TO STDOUT", (), None)
-        read_all(copy)
+        copy_and_read(copy, b"COPY (SELECT 1) TO STDOUT")
 
 
 def test_stop_from_another_thread_ends_a_wait(open_link: Open) -> None:
     session = open_link()
     copy = CopyOut(session)
-    copy.begin(b"COPY (SELECT 1 UNION ALL SELECT pg_sleep(60)::text::int) TO STDOUT", (), None)
     timer = threading.Timer(0.2, copy.stop)
     timer.start()
     began = time.monotonic()
     with pytest.raises(InterruptedError):
-        read_all(copy)
+        copy_and_read(copy, b"COPY (SELECT 1 UNION ALL SELECT length(pg_sleep(60)::text)) TO STDOUT")
     assert time.monotonic() - began < 5
     timer.join()
 
 
 def test_stop_ends_a_read_that_never_waits(open_link: Open) -> None:
     copy = CopyOut(open_link())
-    copy.begin(b"COPY (SELECT repeat('x', 1000) FROM generate_series(1, 100000000)) TO STDOUT", (), None)
+    copy.begin(b"COPY (SELECT repeat('x', 1000) FROM generate_series(1, 2000000)) TO STDOUT", (), None)
     timer = threading.Timer(0.3, copy.stop)
     timer.start()
     began = time.monotonic()
-    with pytest.raises(InterruptedError):
-        while True:
+
+    def read_on() -> None:
+        more = True
+        while more:
             copy.stream.reset(b"")
-            if not copy.read(FRAME):
-                break
+            more = copy.read(FRAME)
+
+    with pytest.raises(InterruptedError):
+        read_on()
     assert time.monotonic() - began < 5
     timer.join()
 
@@ -308,7 +308,9 @@ def test_a_server_that_dies(implementation: Any) -> None:
         session = connect(server.connection(), sslmode="disable")
         copy = CopyOut(session)
         copy.begin(
-            b"COPY (SELECT n, pg_sleep(0.01) FROM generate_series(1, 100000) AS n) TO STDOUT", (), None
+            b"COPY (SELECT repeat('x', 9000), pg_sleep(0.01) FROM generate_series(1, 100000) AS n) TO STDOUT",
+            (),
+            None,
         )
         timer = threading.Timer(0.3, server.crash)
         timer.start()

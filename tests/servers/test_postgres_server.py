@@ -90,7 +90,9 @@ def test_a_server_dies_with_the_process_that_started_it() -> None:
     program = (
         "import os, sys\n"
         "from dbtool.servers.postgres import PostgresServer\n"
-        "server = PostgresServer.start()\n"
+        "stopped, crashed, server = (PostgresServer.start() for _ in range(3))\n"
+        "stopped.stop(); crashed.crash()\n"
+        "(server.socket_directory / 'made by us').touch()\n"
         "print(server.pid, server.socket_directory, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )

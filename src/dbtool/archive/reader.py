@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dbtool.archive.index import decode_index
-from dbtool.archive.seekable import FOOTER_BYTES, SeekEntry, decode_seek_table, seek_table_bytes
+from dbtool.archive.seekable import FOOTER_BYTES, SeekEntry, decode_seek_table, index_entry, seek_table_bytes
 from dbtool.archive.zstd import decompress_frame
 from dbtool.errors import VerificationError
 from dbtool.model.archive import ArchiveIndex, Frame, FrameKind
@@ -33,6 +33,8 @@ class ArchiveReader:
         if not self.seek_entries:
             raise VerificationError(f"{name}: the seek table is empty")
         index_bytes = self.seek_entries[-1].stored_bytes
+        if self.seek_entries[-1] != index_entry(index_bytes):
+            raise VerificationError(f"{name}: the seek table's entry for the index is damaged")
         index_start = self.size_bytes - table_bytes - index_bytes
         if index_start < 0:
             raise VerificationError(f"{name}: the seek table does not fit the file")

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dbtool.errors import VerificationError
+from dbtool.rows import xxh64
 
 SKIPPABLE_MAGIC = 0x184D2A5E
 SEEKABLE_MAGIC = 0x8F92EAB1
@@ -28,6 +29,11 @@ class SeekEntry:
     stored_bytes: int
     plain_bytes: int
     checksum: int
+
+
+def index_entry(stored_bytes: int) -> SeekEntry:
+    """The last entry: our index, a frame that decodes to nothing."""
+    return SeekEntry(stored_bytes, 0, xxh64(b"") & 0xFFFFFFFF)
 
 
 def encode_seek_table(entries: Iterable[SeekEntry]) -> bytes:

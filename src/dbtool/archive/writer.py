@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbtool.archive.index import encode_index
-from dbtool.archive.seekable import SeekEntry, encode_seek_table
+from dbtool.archive.seekable import SeekEntry, encode_seek_table, index_entry
 from dbtool.archive.zstd import compress_frame
 from dbtool.model.archive import ArchiveIndex, Block, Frame, FrameKind, SchemaObject, TableSummary
 from dbtool.rows import xxh64
@@ -97,7 +97,7 @@ class ArchiveWriter:
         """Append the index and the seek table: nothing may follow."""
         index = ArchiveIndex(backup, tuple(tables), tuple(self.frames), tuple(omitted), tuple(warnings))
         encoded = encode_index(index)
-        self._seek_entries.append(SeekEntry(len(encoded), 0, xxh64(b"") & 0xFFFFFFFF))
+        self._seek_entries.append(index_entry(len(encoded)))
         self._write(encoded)
         self._write(encode_seek_table(self._seek_entries))
         return index

@@ -20,18 +20,18 @@ LOWEST_LEVEL, HIGHEST_LEVEL = 1, 19
 def compress_frame(text: Any, level: int) -> bytes:
     """One independent zstd frame with its content size and checksum. Releases the GIL."""
     parameters = _zstd.CompressionParameter
-    return _zstd.compress(
-        text, options={parameters.compression_level: level, parameters.checksum_flag: 1}
-    )
+    return _zstd.compress(text, options={parameters.compression_level: level, parameters.checksum_flag: 1})
 
 
 def decompress_frame(frame: Any, what: str) -> bytes:
     """The text of exactly one frame. `VerificationError` naming `what` if it is damaged."""
     decompressor = _zstd.ZstdDecompressor()
     try:
-        text = decompressor.decompress(frame)
+        text: bytes = decompressor.decompress(frame)
     except _zstd.ZstdError as error:
         raise VerificationError(f"{what} is damaged: {error}", "restore from another backup") from None
     if not decompressor.eof or decompressor.unused_data:
-        raise VerificationError(f"{what} is cut off or followed by stray bytes", "restore from another backup")
+        raise VerificationError(
+            f"{what} is cut off or followed by stray bytes", "restore from another backup"
+        )
     return text

@@ -34,6 +34,8 @@ _ALTERED = frozenset({"TABLE", "FOREIGN", "TYPE", "DOMAIN", "IGNORE", "ONLINE"})
 _DROPPED_PROPERTIES = frozenset({"DEFAULT", "NOT", "IDENTITY", "EXPRESSION"})
 # UPDATE after one of these is a lock, an upsert, a trigger's event or a branch of MERGE.
 _NO_UPDATE_AFTER = frozenset({"FOR", "KEY", "DO", "ON", "OR", "OF", "THEN", "BEFORE", "AFTER"})
+# What EXPLAIN may explain; none of these is among its options.
+_EXPLAINED = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "CREATE"})
 _LONGEST_EXCERPT = 60
 
 
@@ -66,6 +68,8 @@ def _judge(tokens: Sequence[Token], dialect: str) -> list[str]:
             return _dynamic(tokens)
         if first in {"RESET", "PURGE"}:
             return [_excerpt(text)]
+        if words[:2] == ["BEGIN", "NOT"]:
+            return _from_tokens(tokens, text)
     elif first == "DO":
         return ["DO runs code that may change anything"]
     elif first in {"PREPARE", "EXECUTE", "RESET", "DISCARD", "ANALYZE"}:
@@ -82,31 +86,23 @@ def _judge(tokens: Sequence[Token], dialect: str) -> list[str]:
 
 
 def _inner(tokens: Sequence[Token], words: Sequence[str], first: str, dialect: str) -> Sequence[Token] | None:
-    """The statement inside of EXPLAIN ANALYZE or PREPARE; empty where nothing of it is run."""
+    """The statement inside of EXPLAIN ANALYZE and the like; empty where nothing of it is run."""
+    if words[:2] == ["SET", "STATEMENT"] and "FOR" in words:  # MariaDB
+        return tokens[words.index("FOR") + 1 :]
     if first == "PREPARE" and dialect != "mysql" and "AS" in words:
         return tokens[words.index("AS") + 1 :]
     is_analyze = dialect == "mysql" and first == "ANALYZE"  # MariaDB's EXPLAIN ANALYZE
     if first not in {"EXPLAIN", "DESCRIBE", "DESC"} and not is_analyze:
         return None
-    position, analyzes, depth = 1, is_analyze, 0
+    position, analyzes = 1, is_analyze
     for position in range(1, len(tokens)):
-        word, text = words[position], tokens[position].text
-        depth += {"(": 1, ")": -1}.get(text, 0)
+        word = words[position]
         if word in {"ANALYZE", "ANALYSE"}:
             following = tokens[position + 1].text.upper() if position + 1 < len(tokens) else ""
             analyzes = following.strip("'") not in {"FALSE", "OFF", "0"}
-        elif not depth and word in {
-            "SELECT",
-            "WITH",
-            "INSERT",
-            "UPDATE",
-            "DELETE",
-            "MERGE",
-            "REPLACE",
-            "CREATE",
-        }:
+        elif word in _EXPLAINED:
             break
-        elif not depth and word in {"EXECUTE", "DECLARE", "TABLE", "VALUES", "REFRESH"}:
+        elif word in {"EXECUTE", "DECLARE", "TABLE", "VALUES", "REFRESH"}:
             return ()
     return tokens[position:] if analyzes else ()
 

@@ -30,6 +30,13 @@ def xxh64(data: Any, seed: int = 0) -> int:
     return xxhash.xxh64_intdigest(data, seed)
 
 
+def _check_key(key: tuple[int, ...]) -> None:
+    if len(key) > 32:
+        raise ValueError("a key has at most 32 fields")
+    if not all(0 <= position < 1664 for position in key):
+        raise ValueError("a key field's position is out of range")
+
+
 def key_text(row: bytes, key: tuple[int, ...]) -> bytes:
     """The text of a row's key: the fields at these positions, joined by tabs."""
     fields = row.split(b"\t", max(key) + 1)
@@ -40,6 +47,7 @@ def key_text(row: bytes, key: tuple[int, ...]) -> bytes:
 
 def tally_lines(data: Any, key: tuple[int, ...]) -> tuple[int, int, int]:
     """(rows, digest, key digest) of COPY text, whole lines without the terminator."""
+    _check_key(key)
     text = bytes(data)
     if not text:
         return 0, 0, 0
@@ -80,9 +88,15 @@ class CopyStream:
         """A new COPY begins: positions of the key's fields, and None or a writable buffer of 2^n
         sums of key hashes (8 bytes each), shared between threads; a key belongs to the bucket of
         the n highest bits of its hash."""
+        _check_key(key)
         self._key = key
-        self._buckets = memoryview(buckets).cast("B").cast("Q") if buckets is not None else None
-        self._bucket_bits = len(self._buckets).bit_length() - 1 if self._buckets is not None else 0
+        self._buckets = None
+        if buckets is not None:
+            size = len(memoryview(buckets).cast("B"))
+            if size < 8 or size & (size - 1):
+                raise ValueError("buckets must hold a power of two of 8-byte sums")
+            self._buckets = memoryview(buckets).cast("B").cast("Q")
+            self._bucket_bits = size.bit_length() - 4
         self.tag = ""
         self.error = None
 
@@ -132,7 +146,9 @@ class CopyStream:
                 self._buckets[bucket] = (self._buckets[bucket] + value) & _MASK
 
     def _wait_readable(self) -> None:
-        while not select.select([self._fd], [], [], 0.2)[0]:
+        is_ready = False
+        while not is_ready:
+            is_ready = bool(select.select([self._fd], [], [], 0.2)[0])
             if self._stopped:
                 raise InterruptedError("stopped")
 

@@ -25,13 +25,17 @@ from dbtool.errors import DbtoolError, NotFoundError
 LONGEST_SCRATCH_PATH_BYTES = 60  # leaves room for the names below it in a Unix socket's 107 bytes
 UNPRIVILEGED_USERS = ("nobody", "postgres", "mysql", "daemon")
 
-# Ends with this process, however that ends: the pipe on its standard input closes even after SIGKILL.
-# Servers are known by the pid files that `register` writes, and ended by that pid only.
+# Outlives this process, however that ends, and then clears up: the pipe on its standard input closes even
+# after SIGKILL. Through the pipe it hears of servers, and it ends those that still run, by their pid only.
 GUARDIAN_SCRIPT = """
-cat > /dev/null
-for file in "$0"/*/server.pid; do
-    [ -s "$file" ] || continue
-    read -r pid < "$file"
+servers=" "
+while read -r change pid; do
+    case $change in
+    runs) servers="$servers$pid " ;;
+    ended) servers="${servers%% $pid *} ${servers#* $pid }" ;;
+    esac
+done
+for pid in $servers; do
     kill -QUIT "$pid" 2>/dev/null
     tries=0
     while kill -0 "$pid" 2>/dev/null && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
@@ -102,7 +106,7 @@ def free_port() -> int:
 class Scratch:
     """This process's own temporary folder for servers, and the guardian that empties it.
 
-    When the process ends, killed or not, the guardian ends the servers that were registered and
+    When the process ends, killed or not, the guardian ends the servers that it was told of and
     removes the folder.
     """
 
@@ -118,7 +122,6 @@ class Scratch:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            **run_as(),
         )
 
     def folder(self) -> Path:
@@ -130,19 +133,23 @@ class Scratch:
         give_away(path)
         return path
 
-    def register(self, folder: Path, pid: int) -> None:
-        """A server runs in `folder`."""
-        (folder / "server.pid").write_text(f"{pid}\n")
+    def runs(self, pid: int) -> None:
+        """A server has been started: it is ended when this process ends."""
+        self._tell(f"runs {pid}\n")
 
-    def unregister(self, folder: Path) -> None:
-        """The server of `folder` has ended, and its pid may soon be somebody else's."""
-        (folder / "server.pid").unlink(missing_ok=True)
+    def ended(self, pid: int) -> None:
+        """A server has ended, and its pid may soon be somebody else's."""
+        self._tell(f"ended {pid}\n")
+
+    def _tell(self, message: str) -> None:
+        assert self._guardian.stdin is not None  # noqa: S101 - it was made with a pipe
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._guardian.stdin.write(message.encode())
+            self._guardian.stdin.flush()
 
     def close(self) -> None:
         """End what still runs and remove everything."""
-        if self._guardian.stdin is not None:
-            self._guardian.stdin.close()
-        self._guardian.wait()
+        self._guardian.communicate()
 
 
 def give_away(path: Path) -> None:
@@ -159,7 +166,6 @@ def _make_root() -> Path:
         if may_enter(Path(parent)):
             root = Path(tempfile.mkdtemp(prefix="dbtool-", dir=parent))
             root.chmod(0o711)
-            give_away(root)
             return root
     raise NotFoundError(
         "there is no temporary folder for a throw-away server",

@@ -191,7 +191,9 @@ class PostgresServer:
                 raise DbtoolError("the throw-away PostgreSQL did not start", "\n".join(said[-10:]) or None)
 
     def _spawn(self) -> None:
-        with open(self.log_file, "ab") as log:
+        # The folder is the server's, and we may be root: no link of its making is followed.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        with os.fdopen(os.open(self.log_file, flags, 0o600), "ab") as log:
             self._process = subprocess.Popen(
                 [str(self.bin_directory / "postgres"), "-D", str(self.data_directory), "-p", str(self.port)],
                 cwd=self._folder,
@@ -202,7 +204,7 @@ class PostgresServer:
                 start_new_session=True,
                 **base.run_as(),
             )
-        base.scratch().register(self._folder, self._process.pid)
+        base.scratch().runs(self._process.pid)
 
     def _wait_until_ready(self) -> bool:
         """True once the server says so in its pid file, False if it ended before."""
@@ -246,7 +248,8 @@ class PostgresServer:
         self._ended()
 
     def _ended(self) -> None:
-        base.scratch().unregister(self._folder)
+        if self._process is not None:
+            base.scratch().ended(self._process.pid)
         self._process = None
 
     def close(self) -> None:

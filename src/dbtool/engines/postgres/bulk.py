@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _SEND_BYTES = 64 * 1024
+_POLL_SECONDS = 0.2
 _HAS_SOCKET_CALLS = sys.platform != "win32"
 
 
@@ -44,6 +45,7 @@ class CopyOut:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._pgconn = connection.pgconn
         self._is_raw = _is_raw(connection)
+        self._is_stopped = False
         libpq = None if self._is_raw else _libpq_of(self._pgconn)
         self.stream: Any = rows.copy_stream(self._pgconn.socket, libpq)
 
@@ -77,7 +79,8 @@ class CopyOut:
     rows_sent = 0  # as the server counted them, once the COPY is over
 
     def stop(self) -> None:
-        """End a read in another thread: it raises InterruptedError."""
+        """End a begin or a read in another thread: it raises InterruptedError."""
+        self._is_stopped = True
         self.stream.stop()
 
     def _begin_in_libpq(self, statement: bytes) -> None:
@@ -89,7 +92,9 @@ class CopyOut:
             self._pgconn.consume_input()
         while True:
             while self._pgconn.is_busy():
-                select.select([self._pgconn.socket], [], [])
+                select.select([self._pgconn.socket], [], [], _POLL_SECONDS)
+                if self._is_stopped:
+                    raise InterruptedError("stopped")
                 self._pgconn.consume_input()
             result = self._pgconn.get_result()
             if result is None:

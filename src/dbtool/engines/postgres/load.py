@@ -25,6 +25,14 @@ _OBJECTS_A_TRANSACTION = 200
 # An object that is there already, where a restore of some tables brings what those need.
 _DUPLICATES = frozenset({"42P06", "42P07", "42710", "42723", "42P04"})
 
+_ROLES_ADVICE = "if a role is missing, make it or add --globals; or leave owners and privileges out: --no-owner --no-privileges"
+_ADVICE = {
+    "42704": _ROLES_ADVICE,  # undefined object, such as a role
+    "42501": _ROLES_ADVICE,  # insufficient privilege
+    "58P01": "install the extension's package on the server",  # no control file
+    "0A000": "the server does not have it; is the extension's package installed?",
+}
+
 
 class CopyLoader:
     """See `engines.base.Loader`."""
@@ -105,9 +113,10 @@ class CopyLoader:
                 if len(shown) > _SHOWN_STATEMENT_CHARACTERS:
                     shown = shown[:_SHOWN_STATEMENT_CHARACTERS] + "…"
                 detail = f" ({error.fields['D']})" if error.fields.get("D") else ""
+                advice = error.hint or _ADVICE.get(error.sqlstate)
                 raise SqlError(
                     f"{item.kind} {called(item)} could not be made: {error.message}{detail}",
-                    f"{error.hint + '; ' if error.hint else ''}the statement: {' '.join(shown.split())}",
+                    f"{advice + '; ' if advice else ''}the statement: {' '.join(shown.split())}",
                 ) from None
 
     def _sql_of(self, item: SchemaObject, frame: int, texts: Mapping[int, bytes]) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dbtool.engines.base import Stage, Task
 from dbtool.engines.postgres.load import called
 from dbtool.engines.postgres.quoting import qualified
-from dbtool.engines.postgres.selection import select_objects
+from dbtool.engines.postgres.selection import partition_parents, select_objects
 from dbtool.model.archive import ArchiveIndex, FrameKind, SchemaObject
 
 _EARLY_KINDS = frozenset({"INDEX", "CONSTRAINT"})
@@ -48,7 +48,8 @@ def make_plan(
     placed = [(number, item) for number, frame in enumerate(index.frames) for item in frame.objects]
     taken, notes = _take(index, placed, chosen)
     if not with_privileges:
-        taken = {number for number in taken if _by_number(placed)[number].kind not in _PRIVILEGE_KINDS}
+        by_number = _by_number(placed)
+        taken = {number for number in taken if by_number[number].kind not in _PRIVILEGE_KINDS}
     kept = [pair for pair in placed if pair[1].number in taken]
     tables = tuple(
         number
@@ -58,7 +59,7 @@ def make_plan(
     of_kind = defaultdict(list)
     for frame, item in kept:
         of_kind[index.frames[frame].kind].append((frame, item))
-    parents = _parents(kept)
+    parents = partition_parents(item for _, item in kept)
     after, early = _split_early(of_kind[FrameKind.AFTER_DATA])
     resurrected = [(-1, item) for item in index.omitted if _can_be_made(item, present)]
     stages = [
@@ -102,19 +103,6 @@ def _take(
 
 def _in_order(objects: Sequence[Placed]) -> tuple[Task, ...]:
     return (Task(0, "schema", objects=tuple(objects)),) if objects else ()
-
-
-def _parents(placed: Iterable[Placed]) -> dict[int, int]:
-    """From the number of a partition's TABLE object to its partitioned table's."""
-    tables = {item.number for _, item in placed if item.kind in ("TABLE", "FOREIGN TABLE")}
-    found = {}
-    for _, item in placed:
-        if item.kind == "TABLE ATTACH":
-            pair = [number for number in item.needs if number in tables]
-            if len(pair) >= 2:
-                # pg_dump names the partition first, then the partitioned table.
-                found[pair[0]] = pair[1]
-    return found
 
 
 def _split_early(after: Sequence[Placed]) -> tuple[list[Placed], list[Placed]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ _BELONGING = frozenset(
         "TRIGGER",
     }
 )
+_RELATION_KINDS = ("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW")
 # Objects that come along once all that they speak of is there.
 _REMARKS = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 # Objects without which a table is still the same table: rather left out than given a broken need.
@@ -117,12 +118,9 @@ def choose_from_index(index: ArchiveIndex, patterns: Sequence[str]) -> frozenset
     objects = [item for frame in index.frames for item in frame.objects]
     tables = [item for item in objects if item.kind in ("TABLE", "FOREIGN TABLE")]
     partitions: dict[int, list[int]] = {}
-    numbers = {item.number: item.identity for item in tables}
-    for item in objects:
-        pair = [numbers[number] for number in item.needs if number in numbers]
-        if item.kind == "TABLE ATTACH" and len(pair) >= 2:
-            # pg_dump names the partition first, then the partitioned table.
-            partitions.setdefault(pair[1], []).append(pair[0])
+    numbers = {item.number: item for item in tables}
+    for partition, parent in partition_parents(objects).items():
+        partitions.setdefault(numbers[parent].identity, []).append(numbers[partition].identity)
     chosen: set[int] = set()
     for pattern in patterns:
         matches = match_names(pattern, tables, lambda item: (item.schema, item.name))
@@ -134,6 +132,20 @@ def choose_from_index(index: ArchiveIndex, patterns: Sequence[str]) -> frozenset
             chosen.add(identity)
             waiting.extend(partitions.get(identity, ()))
     return frozenset(chosen)
+
+
+def partition_parents(objects: Iterable[SchemaObject]) -> dict[int, int]:
+    """From the number of a partition's table object to its partitioned table's."""
+    listed = list(objects)
+    tables = {item.number: item for item in listed if item.kind in ("TABLE", "FOREIGN TABLE")}
+    found = {}
+    for item in listed:
+        if item.kind == "TABLE ATTACH":
+            partition = own_relation(item, tables)
+            parent = next((number for number in item.needs if number in tables and number != partition), None)
+            if partition is not None and parent is not None:
+                found[partition] = parent
+    return found
 
 
 @dataclass(frozen=True)
@@ -155,14 +167,17 @@ def select_objects(objects: Sequence[SchemaObject], tables: frozenset[int]) -> S
     for number in chosen:
         taken |= closure.of(number)
     without_rows = sorted((taken & table_numbers) - chosen)
+    relations = {item.number: item for item in objects if item.kind in _RELATION_KINDS}
     aside = set()
     for item in objects:
-        touched = closure.of(item.number) & table_numbers if item.kind in _BELONGING else frozenset()
-        if item.number in taken or not touched & chosen:
+        if item.kind not in _BELONGING or item.number in taken:
             continue
-        if item.kind not in _OPTIONAL or not touched - taken:
+        own = own_relation(item, relations)
+        if own not in chosen if own is not None else not set(item.needs) & chosen:
+            continue
+        if item.kind not in _OPTIONAL or not closure.of(item.number) & table_numbers - taken:
             taken |= closure.of(item.number)
-        elif _own_table(item, closure, table_numbers) in chosen:
+        else:
             aside.add(item.number)
     taken |= {
         item.number for item in objects if item.kind in _REMARKS and item.needs and set(item.needs) <= taken
@@ -181,11 +196,20 @@ def _called(item: SchemaObject) -> str:
     return f"{item.schema}.{item.name}" if item.schema else item.name
 
 
-def _own_table(item: SchemaObject, closure: _Closure, tables: set[int]) -> int | None:
-    """The table that an object belongs to: the first that it names, before those behind its needs."""
-    direct = (number for number in item.needs if number in tables)
-    behind = (number for need in item.needs for number in closure.of(need) if number in tables)
-    return next(direct, next(behind, None))
+def own_relation(item: SchemaObject, relations: Mapping[int, SchemaObject]) -> int | None:
+    """The relation that a key, trigger, rule, … belongs to, or that an attachment attaches; None for
+    objects, such as indexes, whose name does not begin with it.
+
+    pg_dump says it in the name ("table trigger"); the order of what an object needs says nothing.
+    """
+    named = [
+        relations[number]
+        for number in item.needs
+        if number in relations
+        and relations[number].schema == item.schema
+        and f"{item.name} ".startswith(f"{relations[number].name} ")
+    ]
+    return max(named, key=lambda relation: len(relation.name)).number if named else None
 
 
 class _Closure:

@@ -24,6 +24,7 @@ from dbtool.engines.postgres.selection import choose_from_index
 from dbtool.errors import BusyError, ConnectionFailedError, DbtoolError, RefusedError, SqlError, VerificationError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex
+from dbtool.model.backup import BackupType
 from dbtool.model.connection import Connection
 from dbtool.model.database import Column, Table
 
@@ -105,6 +106,9 @@ class PostgresTarget:
 
     def _chosen_tables(self) -> frozenset[int] | None:
         patterns = self._options.table_patterns
+        if not patterns and self._index.backup["type"] == BackupType.PARTIAL.value:
+            # Its tables may join, or replace, their like; never the whole database.
+            patterns = ("*",)
         return choose_from_index(self._index, patterns) if patterns else None
 
     def _restored_names(self, chosen: frozenset[int]) -> frozenset[tuple[str, str]]:
