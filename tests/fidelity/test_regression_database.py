@@ -10,6 +10,7 @@ from tests.conftest import MATRIX_VERSIONS, REQUIRE_MATRIX_VARIABLE
 from tests.fidelity import regression
 
 from dbtool.errors import NotFoundError
+from dbtool.servers.postgres import find_server_bin
 
 
 @pytest.mark.matrix
@@ -18,7 +19,7 @@ from dbtool.errors import NotFoundError
 def test_regression_database(major: int, tmp_path: Path) -> None:
     try:
         regression.fetch_sources(major)
-        regression.find_server_bin(major)
+        find_server_bin(major)
     except NotFoundError as error:
         if os.environ.get(REQUIRE_MATRIX_VARIABLE) == "1":
             raise

@@ -68,7 +68,7 @@ class Source(Protocol):
         """The header and the schema objects that rows need."""
 
     def chunks(self) -> Sequence[Chunk]:
-        """All work, the largest tables first."""
+        """The work that readers share, the largest tables first; `leftovers` are not among it."""
 
     def key_buckets(self, table: int) -> bytearray | None:
         """Where readers add up the hashes of a table's keys; None for a table without a key."""
@@ -80,7 +80,9 @@ class Source(Protocol):
         """A reader for the chunks of `leftovers`, on the connection that holds the locks."""
 
     def leftovers(self) -> Sequence[Chunk]:
-        """Chunks that readers handed back, because somebody waits to lock their table."""
+        """Chunks that come when all others have been read, one after the other: those that readers
+        handed back because somebody waits to lock their table, and those of tables whose rows
+        can only be loaded behind all others."""
 
     def after_data(self) -> Iterator[Block]:
         """All that comes behind the rows: sequences, large objects, indexes, …, the footer.

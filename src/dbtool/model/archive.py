@@ -7,6 +7,9 @@ from enum import Enum
 from typing import Any
 
 
+_Bytes = bytes  # where a field is called `bytes`
+
+
 class FrameKind(str, Enum):
     """What a frame holds. The order here is the order in the file."""
 
@@ -93,7 +96,7 @@ class TableSummary:
     bytes: int = 0  # of the rows' text
     digest: int = 0
     key_digest: int = 0
-    key_buckets: bytes = b""  # 2^n little-endian 64-bit sums
+    key_buckets: _Bytes = b""  # 2^n little-endian 64-bit sums
     details: dict[str, Any] = field(default_factory=dict)
 
 

@@ -39,7 +39,9 @@ class Scheduler:
             return
         board = _Board(stage.tasks)
         threads = [
-            threading.Thread(target=board.work, args=(loader, runner), name=f"dbtool-loader-{number}", daemon=True)
+            threading.Thread(
+                target=board.work, args=(loader, runner), name=f"dbtool-loader-{number}", daemon=True
+            )
             for number, loader in enumerate(self._loaders[:workers])
         ]
         for thread in threads:
@@ -111,9 +113,7 @@ class _Board:
                 self._changed.wait()
 
     def _can_lock(self, task: Task) -> bool:
-        return all(
-            name not in self._held or not (alone or self._held[name][1]) for name, alone in task.locks
-        )
+        return all(name not in self._held or not (alone or self._held[name][1]) for name, alone in task.locks)
 
     def _lock(self, task: Task) -> None:
         for name, alone in dict(task.locks).items():

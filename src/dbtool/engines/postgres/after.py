@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbtool import __version__
-from dbtool.engines.postgres.introspect import MaterializedView, Sequence as DatabaseSequence
+from dbtool.engines.postgres.introspect import MaterializedView
+from dbtool.engines.postgres.introspect import Sequence as DatabaseSequence
 from dbtool.engines.postgres.quoting import qualified, quote_identifier, quote_literal
 from dbtool.model.archive import Block, FrameKind, SchemaObject
 
@@ -219,6 +220,8 @@ def database_blocks(database: dict[str, Any], codec: str, numbers: Iterator[int]
     """Comment, settings and privileges of the database, for whatever name it is restored under."""
     script = _Script(FrameKind.DATABASE, codec, numbers)
     name = database["name"]
+    owner_sql = _for_this_database(f"ALTER DATABASE %I OWNER TO {quote_identifier(database['owner'])}")
+    script.add("DATABASE PROPERTIES", "", name, "", owner_sql)
     if database["comment"]:
         comment = quote_literal(database["comment"])
         script.add("DATABASE COMMENT", "", name, _for_this_database(f"COMMENT ON DATABASE %I IS {comment}"))

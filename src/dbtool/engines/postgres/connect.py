@@ -144,6 +144,36 @@ def backup_session_settings(connection: psycopg.Connection[Any], *, loading: boo
     `search_path` is empty and the client encoding is the database's own.
     """
     connection.execute(LOAD_SESSION_SQL if loading else DUMP_SESSION_SQL)
+    if _takes_any_bytes(connection):
+        _read_any_bytes_as_text(connection)
+
+
+def set_client_encoding(connection: psycopg.Connection[Any], encoding: str) -> None:
+    """Have text come and go in an encoding of the server's naming."""
+    connection.execute("SELECT pg_catalog.set_config('client_encoding', %s, false)", (encoding,))
+    if _takes_any_bytes(connection):
+        _read_any_bytes_as_text(connection)
+
+
+def codec_of(connection: psycopg.Connection[Any]) -> str:
+    """Python's name of the client encoding. Use it with `surrogateescape`: in a SQL_ASCII database
+    text is bytes of any kind, which pass through unchanged."""
+    return "utf-8" if _takes_any_bytes(connection) else connection.info.encoding
+
+
+def _takes_any_bytes(connection: psycopg.Connection[Any]) -> bool:
+    return connection.info.parameter_status("client_encoding") == "SQL_ASCII"
+
+
+def _read_any_bytes_as_text(connection: psycopg.Connection[Any]) -> None:
+    from psycopg.adapt import Buffer, Loader
+
+    class BytesAsText(Loader):
+        def load(self, data: Buffer) -> str:
+            return bytes(data).decode("utf-8", "surrogateescape")
+
+    for type_name in ("text", "name", "varchar", "bpchar", '"char"'):
+        connection.adapters.register_loader(type_name, BytesAsText)
 
 
 def libpq_parameters(connection: Connection) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from dbtool import process
 from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.postgres import after, introspect, schema, selection
-from dbtool.engines.postgres.connect import client_environment
+from dbtool.engines.postgres.connect import client_environment, codec_of
 from dbtool.engines.postgres.guide import restore_guide
 from dbtool.engines.postgres.plan import bucket_bytes, plan_chunks
 from dbtool.engines.postgres.quoting import conninfo, quote_identifier
@@ -35,6 +35,7 @@ class PostgresSource:
         self.warnings: list[str] = []
         self.omitted: list[SchemaObject] = []
         self._handed_back: list[Chunk] = []
+        self._last: list[Chunk] = []
         self._bucket_lock = threading.Lock()
         self._buckets: dict[int, bytearray] = {}
         self._numbers = after.own_numbers()
@@ -45,14 +46,12 @@ class PostgresSource:
             self.server = self._held.server
             self.snapshot = self._held.snapshot
             self.database: dict[str, Any] = introspect.database_facts(self._held.session)
-            self._codec = self._held.session.info.encoding
-            if self.database["encoding"] == "SQL_ASCII":
-                self._codec = "utf-8"  # bytes of any kind pass through it unchanged
+            self._codec = codec_of(self._held.session)
             self.tables: Sequence[Table] = self._held.tables
             wanted = options.table_patterns
             self._chosen = selection.choose_tables(self._held.session, wanted) if wanted else None
             if self._chosen is not None:
-                self.tables = [table for table in self.tables if table.identity in self._chosen.identities]
+                self.tables = selection.only_chosen(self.tables, self._chosen)
             self._tools = [
                 find_tool(program, self.server.version_number, options.tool_directories)
                 for program in ("pg_dump", "pg_restore", "pg_dumpall")
@@ -85,7 +84,9 @@ class PostgresSource:
         objects = [schema.schema_object(part) for part in parts]
         selected = selection.select_objects(objects, self._chosen.identities)
         self.warnings += selected.notes
-        self.omitted = [schema.aside(part, self._codec) for part in parts if part.entry.number in selected.aside]
+        self.omitted = [
+            schema.aside(part, self._codec) for part in parts if part.entry.number in selected.aside
+        ]
         return [part for part in parts if part.entry.number in selected.taken]
 
     def _read_globals(self) -> bytes | None:
@@ -102,9 +103,7 @@ class PostgresSource:
 
     def before_data(self) -> Iterator[Block]:
         """The header and pg_dump's section before the data."""
-        yield after.header(
-            self._key, self.database["encoding"], self.database["name"], self.server.version
-        )
+        yield after.header(self._key, self.database["encoding"], self.database["name"], self.server.version)
         yield from schema.schema_blocks(self._schema.result(), FrameKind.BEFORE_DATA, self._codec)
 
     def schema_sql(self) -> bytes:
@@ -127,8 +126,15 @@ class PostgresSource:
     # ---- rows --------------------------------------------------------------------------------
 
     def chunks(self) -> Sequence[Chunk]:
-        """All chunks, the largest tables first."""
-        return plan_chunks(self._held.session, self.server, self.tables, self._codec)
+        """All chunks, the largest tables first, but those of tables whose rows need other rows."""
+        chunks = plan_chunks(self._held.session, self.server, self.tables, self._codec)
+        self._last = [chunk for chunk in chunks if self._place_in_line(chunk) is not None]
+        self._last.sort(key=lambda chunk: self._place_in_line(chunk) or 0)
+        return [chunk for chunk in chunks if self._place_in_line(chunk) is None]
+
+    def _place_in_line(self, chunk: Chunk) -> int | None:
+        place: int | None = self.tables[chunk.table].details.get("loaded_last")
+        return place
 
     def key_buckets(self, table: int) -> bytearray | None:
         """Made when the table's first chunk is read."""
@@ -153,8 +159,9 @@ class PostgresSource:
         )
 
     def leftovers(self) -> Sequence[Chunk]:
-        """Chunks of tables for whose exclusive lock somebody is waiting."""
-        return list(self._handed_back)
+        """Chunks of tables for whose exclusive lock somebody is waiting, and those whose rows can
+        only be loaded when all others are there."""
+        return [*self._handed_back, *self._last]
 
     # ---- behind the rows -----------------------------------------------------------------------
 

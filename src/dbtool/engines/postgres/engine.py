@@ -20,7 +20,9 @@ class PostgresEngine:
 
     name = "postgres"
 
-    def open_source(self, connection: Connection, options: SourceOptions, progress: Progress) -> PostgresSource:
+    def open_source(
+        self, connection: Connection, options: SourceOptions, progress: Progress
+    ) -> PostgresSource:
         """Take locks and snapshot."""
         from dbtool.engines.postgres.dump import PostgresSource
 
@@ -32,7 +34,9 @@ class PostgresEngine:
 
         return PostgresSession(connection)
 
-    def open_target(self, connection: Connection, index: ArchiveIndex, options: TargetOptions) -> PostgresTarget:
+    def open_target(
+        self, connection: Connection, index: ArchiveIndex, options: TargetOptions
+    ) -> PostgresTarget:
         """A place on a server to restore to."""
         from dbtool.engines.postgres.target import PostgresTarget
 

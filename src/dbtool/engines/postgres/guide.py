@@ -73,7 +73,9 @@ def _create_command(database: dict[str, Any]) -> str:
     return f"psql -X -c {shlex.quote(create_database_sql(database, database['name']))} postgres"
 
 
-def create_database_sql(database: dict[str, Any], name: str, with_owner: bool = False, rules: bool = True) -> str:
+def create_database_sql(
+    database: dict[str, Any], name: str, with_owner: bool = False, rules: bool = True
+) -> str:
     """`CREATE DATABASE` with the encoding and locale of a backed-up database."""
     locale = database["locale"]
     parts = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbtool.engines.postgres.connect import codec_of
 from dbtool.model.database import Column, ServerFacts, Snapshot, Table
 
 if TYPE_CHECKING:
@@ -95,6 +96,43 @@ SELECT w.oid::bigint, w.nspname, w.relname, coalesce(c.names, '{}'), coalesce(c.
        w.is_configuration, w.relispartition
 FROM wanted AS w LEFT JOIN columns AS c ON c.attrelid = w.oid LEFT JOIN keys AS k ON k.indrelid = w.oid
 ORDER BY w.nspname, w.relname
+"""
+
+# Leaf partitions below a table that is partitioned by the hash of an enum: the hash is that of the
+# label's OID, which is another one after a restore, so rows must find their partition anew.
+_ROUTED_SQL = """
+WITH RECURSIVE unsafe AS (
+    SELECT p.partrelid AS oid FROM pg_partitioned_table AS p
+    WHERE p.partstrat = 'h' AND EXISTS (
+        SELECT FROM pg_opclass AS o JOIN pg_am AS a ON a.oid = o.opcmethod
+        WHERE o.oid = ANY (p.partclass::oid[]) AND o.opcname = 'enum_ops' AND a.amname = 'hash'
+          AND o.opcnamespace = 'pg_catalog'::regnamespace)),
+below AS (
+    SELECT i.inhrelid AS oid FROM pg_inherits AS i JOIN unsafe AS u ON u.oid = i.inhparent
+    UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN below AS b ON b.oid = i.inhparent)
+SELECT c.oid::bigint, n.nspname, r.relname FROM below AS b JOIN pg_class AS c ON c.oid = b.oid
+JOIN pg_class AS r ON r.oid = pg_partition_root(c.oid) JOIN pg_namespace AS n ON n.oid = r.relnamespace
+WHERE c.relkind = 'r'
+"""
+
+# Tables whose CHECK constraints, or those of their columns' domains, call somebody's function:
+# it may look at other tables, which must then have their rows already.
+_CHECKED_SQL = """
+WITH calling AS (
+    SELECT d.objid AS oid FROM pg_depend AS d
+    WHERE d.classid = 'pg_constraint'::regclass AND d.refclassid = 'pg_proc'::regclass AND d.refobjid >= 16384
+      AND NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = 'pg_proc'::regclass
+                        AND e.objid = d.refobjid AND e.deptype = 'e'))
+SELECT k.conrelid::bigint FROM pg_constraint AS k JOIN calling USING (oid) WHERE k.contype = 'c' AND k.conrelid <> 0
+UNION
+SELECT a.attrelid::bigint FROM pg_constraint AS k JOIN calling USING (oid)
+JOIN pg_attribute AS a ON a.atttypid = k.contypid WHERE k.contypid <> 0 AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+# Foreign keys among configuration tables: CREATE EXTENSION makes them before there are rows.
+_CONFIGURATION_KEYS_SQL = """
+SELECT k.conrelid::bigint, k.confrelid::bigint FROM pg_constraint AS k
+WHERE k.contype = 'f' AND EXISTS (SELECT FROM pg_extension AS e WHERE k.conrelid = ANY (e.extconfig))
 """
 
 # Sizes are asked for after the locks are held: a table that is gone would be an error.
@@ -231,7 +269,7 @@ def take_snapshot(session: Session, version_number: int) -> Snapshot:
 
 def lockable_tables(session: Session) -> list[tuple[int, str, str, str]]:
     """(OID, schema, name, kind) of all tables with rows, and of partitioned tables."""
-    return session.execute(_LOCKABLE_SQL).fetchall()  # type: ignore[return-value]
+    return session.execute(_LOCKABLE_SQL).fetchall()
 
 
 def held_locks(session: Session) -> set[int]:
@@ -249,9 +287,10 @@ def tables(session: Session) -> list[Table]:
     """Every table whose rows belong to a backup, with sizes (including TOAST) as of now."""
     rows = session.execute(_TABLES_SQL).fetchall()
     sizes = {
-        oid: (total, heap)
-        for oid, total, heap in session.execute(_SIZES_SQL, ([row[0] for row in rows],))
+        oid: (total, heap) for oid, total, heap in session.execute(_SIZES_SQL, ([row[0] for row in rows],))
     }
+    routed = {oid: [schema, name] for oid, schema, name in session.execute(_ROUTED_SQL)}
+    last = _loaded_last(session, [row[0] for row in rows if row[10]])
     found = []
     for oid, schema, name, names, types, key, condition, persistence, estimate, method, config, part in rows:
         total, heap = sizes[oid]
@@ -271,25 +310,46 @@ def tables(session: Session) -> list[Table]:
                     "persistence": persistence,
                     "is_configuration": config,
                     "is_partition": part,
+                    **({"loaded_through": routed[oid]} if oid in routed else {}),
+                    **({"loaded_last": last[oid]} if oid in last else {}),
                 },
             )
         )
     return found
 
 
+def _loaded_last(session: Session, configuration: list[int]) -> dict[int, int]:
+    """OIDs of tables whose rows may need other tables' rows, with their place in the line."""
+    keys = [(child, parent) for child, parent in session.execute(_CONFIGURATION_KEYS_SQL) if child != parent]
+    line: list[int] = []
+    waiting = [oid for oid in configuration if any(oid in key for key in keys)]
+    while waiting:
+        free = [
+            oid for oid in waiting if not any(child == oid and parent in waiting for child, parent in keys)
+        ]
+        line += free or waiting  # tables that point to each other in a circle come as they are
+        waiting = [oid for oid in waiting if oid not in line]
+    line += [oid for (oid,) in session.execute(_CHECKED_SQL) if oid not in line]
+    return {oid: place for place, oid in enumerate(line)}
+
+
 def sequences(session: Session, quote: Any) -> list[Sequence]:
     """Where every sequence stands. Not part of any snapshot: sequences never are."""
     rows = session.execute(_SEQUENCES_SQL).fetchall()
-    found = {oid: Sequence(oid, schema, name, last, True) for oid, schema, name, last in rows if last is not None}
+    found = {
+        oid: Sequence(oid, schema, name, last, True) for oid, schema, name, last in rows if last is not None
+    }
     # Those never called say where they will begin only themselves.
     silent = [(oid, schema, name) for oid, schema, name, last in rows if last is None]
+    codec = codec_of(session)
     for start in range(0, len(silent), 200):
         part = silent[start : start + 200]
         union = " UNION ALL ".join(
-            f"SELECT {oid}, last_value, is_called FROM {quote(schema)}.{quote(name)}" for oid, schema, name in part
+            f"SELECT {oid}, last_value, is_called FROM {quote(schema)}.{quote(name)}"
+            for oid, schema, name in part
         )
         names = {oid: (schema, name) for oid, schema, name in part}
-        for oid, last, called in session.execute(union):  # type: ignore[arg-type]
+        for oid, last, called in session.execute(union.encode(codec, "surrogateescape")):
             found[oid] = Sequence(oid, *names[oid], last, called)
     return [found[row[0]] for row in rows if row[0] in found]
 
@@ -315,7 +375,7 @@ def databases(session: Session) -> list[str]:
 
 
 def _one(session: Session, sql: str) -> tuple[Any, ...]:
-    row = session.execute(sql).fetchone()  # type: ignore[arg-type]
+    row = session.execute(sql).fetchone()
     if row is None:
         raise LookupError("the server gave no row")
     return row

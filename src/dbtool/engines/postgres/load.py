@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dbtool.engines.base import Chunk, Tally, Task
 from dbtool.engines.postgres.bulk import CopyOut, ServerError, copy_in
-from dbtool.engines.postgres.connect import backup_session_settings, connect
+from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect, set_client_encoding
 from dbtool.engines.postgres.reader import FRAME_BYTES
 from dbtool.engines.postgres.schema import setting_statement, settings_of
 from dbtool.errors import ConnectionFailedError, InterruptedByUserError, SqlError, VerificationError
@@ -16,7 +16,7 @@ from dbtool.model.archive import ArchiveIndex, SchemaObject
 from dbtool.model.connection import Connection
 
 if TYPE_CHECKING:
-    import psycopg
+    pass
 
 _MASK = (1 << 64) - 1
 _SHOWN_STATEMENT_CHARACTERS = 300
@@ -25,7 +25,10 @@ _OBJECTS_A_TRANSACTION = 200
 # An object that is there already, where a restore of some tables brings what those need.
 _DUPLICATES = frozenset({"42P06", "42P07", "42710", "42723", "42P04"})
 
-_ROLES_ADVICE = "if a role is missing, make it or add --globals; or leave owners and privileges out: --no-owner --no-privileges"
+_ROLES_ADVICE = (
+    "if a role is missing, make it or add --globals; or leave owners and privileges out: "
+    "--no-owner --no-privileges"
+)
 _ADVICE = {
     "42704": _ROLES_ADVICE,  # undefined object, such as a role
     "42501": _ROLES_ADVICE,  # insufficient privilege
@@ -54,10 +57,10 @@ class CopyLoader:
         self._session = connect(connection, application_name="dbtool restore")
         backup_session_settings(self._session, loading=True)
         encoding = index.backup["database"]["encoding"]
-        self._session.execute("SELECT set_config('client_encoding', %s, false)", (encoding,))
+        set_client_encoding(self._session, encoding)
         # Nothing is lost by it: the restore's last transaction waits for all before it.
         self._session.execute("SET synchronous_commit = off")
-        self._codec = "utf-8" if encoding == "SQL_ASCII" else self._session.info.encoding
+        self._codec = codec_of(self._session)
         self._copy: CopyOut | None = None
 
     # ---- tasks ---------------------------------------------------------------------------------

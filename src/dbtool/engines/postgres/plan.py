@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.base import Chunk
+from dbtool.engines.postgres.connect import codec_of
 from dbtool.engines.postgres.quoting import qualified, quote_identifier, quote_literal
 from dbtool.model.database import ServerFacts, Table
 
@@ -103,7 +104,7 @@ def _key_edges(session: psycopg.Connection[Any], table: Table, pieces: int) -> t
     row = session.execute(
         f"SELECT percentile_disc(ARRAY[{fractions}]) WITHIN GROUP (ORDER BY {column})::text[] "  # noqa: S608
         f"FROM ONLY {qualified(table.schema, table.name)} TABLESAMPLE SYSTEM ({percent:.4f})".encode(
-            session.info.encoding
+            codec_of(session), "surrogateescape"
         )
     ).fetchone()
     edges = list(dict.fromkeys(edge for edge in (row[0] if row else None) or [] if edge))

@@ -132,10 +132,13 @@ def insert_statement(table: Table) -> str:
     """`COPY … FROM stdin;`, as it stands before the rows in the script."""
     columns = ", ".join(quote_identifier(column.name) for column in table.columns)
     columns = f" ({columns})" if columns else ""
-    return f"COPY {qualified(table.schema, table.name)}{columns} FROM stdin;\n"
+    schema, name = table.details.get("loaded_through") or (table.schema, table.name)
+    return f"COPY {qualified(schema, name)}{columns} FROM stdin;\n"
 
 
-def open_in_snapshot(connection: Connection, exported: str) -> tuple[psycopg.Connection[Any], Callable[[], None]]:
+def open_in_snapshot(
+    connection: Connection, exported: str
+) -> tuple[psycopg.Connection[Any], Callable[[], None]]:
     """A new connection, and what begins its transaction in an exported snapshot."""
     session = connect(connection, application_name="dbtool backup reader")
     backup_session_settings(session)

@@ -44,6 +44,15 @@ WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
 ORDER BY v.oid
 """
 
+# Partitions that are replaced while their partitioned table stays.
+_ATTACHMENTS_SQL = """
+SELECT format('%%I.%%I', n.nspname, c.relname), format('%%I.%%I', m.nspname, p.relname),
+       pg_get_expr(c.relpartbound, c.oid)
+FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_class AS p ON p.oid = i.inhparent JOIN pg_namespace AS m ON m.oid = p.relnamespace
+WHERE c.relispartition AND c.oid = ANY (%(oids)s::oid[]) AND NOT p.oid = ANY (%(oids)s::oid[])
+"""
+
 # Others that hang on the tables: children by inheritance, functions with a parsed body, rules, …
 _OTHERS_SQL = """
 SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend AS d
@@ -63,13 +72,14 @@ class TableReplacement:
         self._aside = f"dbtool_replaced_{secrets.token_hex(4)}"
         self._foreign_keys: list[tuple[str, str, str, str]] = []
         self._views: list[tuple[str, str, str]] = []
-        self._moved: list[tuple[str, str]] = []
+        self._attachments: list[tuple[str, str, str]] = []  # (partition, its parent, bounds)
+        self._is_set_aside = False
 
     def set_aside(self) -> None:
         """Move the old tables away. `RefusedError` if something hangs on them that cannot follow."""
         with self._session() as session, _readable(session, "set aside"), session.transaction():
             oids = {"oids": [self._oid(session, table) for table in self._tables]}
-            self._foreign_keys = session.execute(_FOREIGN_KEYS_SQL, oids).fetchall()  # type: ignore[assignment]
+            self._foreign_keys = session.execute(_FOREIGN_KEYS_SQL, oids).fetchall()
             views = session.execute(_VIEWS_SQL, oids).fetchall()
             others = [row[0] for row in session.execute(_OTHERS_SQL, oids)]
             others += [f"materialized view {row[0]}.{row[1]}" for row in views if row[2] == "m"]
@@ -79,14 +89,18 @@ class TableReplacement:
                     "restore --into another database, or drop those first",
                 )
             self._views = [(row[0], row[1], row[3]) for row in views]
+            self._attachments = session.execute(_ATTACHMENTS_SQL, oids).fetchall()
             session.execute(f"CREATE SCHEMA {quote_identifier(self._aside)}".encode())
-            for schema, name in self._roots(session):
+            for partition, parent, _ in self._attachments:
+                session.execute(f"ALTER TABLE {parent} DETACH PARTITION {partition}".encode())
+            for schema, name in self._checked():
                 session.execute(
                     f"ALTER TABLE {qualified(schema, name)} SET SCHEMA {quote_identifier(self._aside)}".encode()
                 )
-                self._moved.append((schema, name))
+        # Only now, for what was rolled back did not move, and must not be put back over itself.
+        self._is_set_aside = True
 
-    def _roots(self, session: psycopg.Connection[Any]) -> Sequence[tuple[str, str]]:
+    def _checked(self) -> Sequence[tuple[str, str]]:
         names = [name for _, name in self._tables]
         if len(set(names)) != len(names):
             raise RefusedError(
@@ -106,25 +120,29 @@ class TableReplacement:
                 )
             for schema, view, definition in self._views:
                 session.execute(f"CREATE OR REPLACE VIEW {qualified(schema, view)} AS {definition}".encode())
-            for _, name in self._moved:
+            for _, name in self._tables:
                 session.execute(f"DROP TABLE IF EXISTS {qualified(self._aside, name)} CASCADE".encode())
             session.execute(f"DROP SCHEMA {quote_identifier(self._aside)}".encode())
 
     def put_back(self, notes: list[str]) -> None:
         """Undo: drop what was restored so far, and bring the old tables back."""
-        if not self._moved:
+        if not self._is_set_aside:
             return
         try:
             with self._session() as session, session.transaction():
-                for schema, name in self._moved:
+                for schema, name in self._tables:
                     session.execute(f"DROP TABLE IF EXISTS {qualified(schema, name)} CASCADE".encode())
-                for schema, name in self._moved:
+                for schema, name in self._tables:
                     session.execute(
                         f"ALTER TABLE {qualified(self._aside, name)} SET SCHEMA {quote_identifier(schema)}".encode()
                     )
+                for partition, parent, bounds in self._attachments:
+                    session.execute(f"ALTER TABLE {parent} ATTACH PARTITION {partition} {bounds}".encode())
                 session.execute(f"DROP SCHEMA {quote_identifier(self._aside)}".encode())
         except Exception as error:
-            notes.append(f"the old tables are in the schema {self._aside}, and could not be put back: {error}")
+            notes.append(
+                f"the old tables are in the schema {self._aside}, and could not be put back: {error}"
+            )
         else:
             notes.append("the old tables are where they were")
 

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from dbtool.engines.base import Stage, Task
 from dbtool.engines.postgres.load import called
 from dbtool.engines.postgres.quoting import qualified
-from dbtool.engines.postgres.selection import partition_parents, select_objects
+from dbtool.engines.postgres.selection import left_out_note, partition_parents, select_objects
 from dbtool.model.archive import ArchiveIndex, FrameKind, SchemaObject
 
 _EARLY_KINDS = frozenset({"INDEX", "CONSTRAINT"})
 _FOREIGN_KEY = "FK CONSTRAINT"
 _PRIVILEGE_KINDS = frozenset({"ACL", "DEFAULT ACL", "DATABASE ACL"})
 _REMARK_KINDS = frozenset({"COMMENT", "SECURITY LABEL"})
+# What joins a table to another that is in the target already. Indexes are attached with their partition.
+_JOINING_KINDS = frozenset({_FOREIGN_KEY, "TABLE ATTACH"})
 _ANALYZE_NUMBER = -1
 
 Placed = tuple[int, SchemaObject]
@@ -38,7 +40,10 @@ class RestorePlan:
 
 
 def make_plan(
-    index: ArchiveIndex, chosen: frozenset[int] | None, with_privileges: bool, present: frozenset[tuple[str, str]]
+    index: ArchiveIndex,
+    chosen: frozenset[int] | None,
+    with_privileges: bool,
+    present: frozenset[tuple[str, str]],
 ) -> RestorePlan:
     """Plan the restore of everything, or of the tables with the chosen OIDs.
 
@@ -46,32 +51,40 @@ def make_plan(
     that the archive leaves out can be made where those are present.
     """
     placed = [(number, item) for number, frame in enumerate(index.frames) for item in frame.objects]
-    taken, notes = _take(index, placed, chosen)
+    taken, joining, notes = _take(placed, chosen, present)
     if not with_privileges:
         by_number = _by_number(placed)
         taken = {number for number in taken if by_number[number].kind not in _PRIVILEGE_KINDS}
     kept = [pair for pair in placed if pair[1].number in taken]
     tables = tuple(
-        number
-        for number, table in enumerate(index.tables)
-        if chosen is None or table.identity in chosen
+        number for number, table in enumerate(index.tables) if chosen is None or table.identity in chosen
     )
     of_kind = defaultdict(list)
     for frame, item in kept:
         of_kind[index.frames[frame].kind].append((frame, item))
     parents = partition_parents(item for _, item in kept)
     after, early = _split_early(of_kind[FrameKind.AFTER_DATA])
-    resurrected = [(-1, item) for item in index.omitted if _can_be_made(item, present)]
+    joining += [(-1, item) for item in index.omitted if _can_be_made(item, present)]
+    last = [number for number in tables if index.tables[number].details.get("loaded_last") is not None]
+    soon = [number for number in tables if number not in set(last)]
+    large = [pair for kind in (FrameKind.LARGE_OBJECTS, FrameKind.SEQUENCES) for pair in of_kind[kind]]
+    relations = _Relations([item for _, item in of_kind[FrameKind.BEFORE_DATA]], parents)
+    soon_indexes, last_indexes = relations.split(early, {index.tables[number].identity for number in last})
     stages = [
         Stage("schema", _in_order(of_kind[FrameKind.BEFORE_DATA])),
-        Stage("rows", _row_tasks(index, tables, of_kind, early, parents)),
-        *_ordered_stages([*after, *resurrected]),
-        Stage("statistics", _analyze_tasks(index, tables, parents)),
+        Stage("rows", _row_tasks(index, soon, large, soon_indexes, relations)),
+        Stage(
+            "rows that need other rows", _row_tasks(index, last, [], last_indexes, relations, in_line=True)
+        ),
+        *_ordered_stages([*joining, *after]),
+        Stage("statistics", _analyze_tasks(index, tables, relations)),
         Stage("materialised views", _in_order(of_kind[FrameKind.REFRESH])),
         Stage("database", _in_order(of_kind[FrameKind.DATABASE])),
         Stage("last objects", _in_order(of_kind[FrameKind.LAST])),
     ]
-    belonging = {item.number for _, item in kept if item.kind == "TABLE" and chosen and item.identity in chosen}
+    belonging = {
+        item.number for _, item in kept if item.kind == "TABLE" and chosen and item.identity in chosen
+    }
     shared = frozenset(
         item.number for _, item in of_kind[FrameKind.BEFORE_DATA] if item.number not in belonging
     )
@@ -88,17 +101,28 @@ def _by_number(placed: Iterable[Placed]) -> dict[int, SchemaObject]:
 
 
 def _take(
-    index: ArchiveIndex, placed: Sequence[Placed], chosen: frozenset[int] | None
-) -> tuple[set[int], list[str]]:
+    placed: Sequence[Placed], chosen: frozenset[int] | None, present: frozenset[tuple[str, str]]
+) -> tuple[set[int], list[Placed], list[str]]:
+    """(numbers of what comes; what joins it to tables that are in the target, remarks)."""
     objects = [item for _, item in placed]
     if chosen is None:
-        return {item.number for item in objects}, []
+        return {item.number for item in objects}, [], []
     selected = select_objects(objects, chosen)
     taken = set(selected.taken)
     # Sequences stand for themselves: those that come along also get their value.
     identities = {item.identity for item in objects if item.number in taken and item.kind == "SEQUENCE"}
     taken |= {item.number for item in objects if item.kind == "SEQUENCE SET" and item.identity in identities}
-    return taken, list(selected.notes)
+    by_number = _by_number(placed)
+    joining, notes = [], [f"{note}" for note in selected.notes]
+    for frame, item in placed:
+        if item.number in selected.aside and item.kind in _JOINING_KINDS:
+            missing = [by_number[number] for number in selected.missing[item.number]]
+            if all((table.schema, table.name) in present for table in missing):
+                joining.append((frame, item))
+                notes = [note for note in notes if note != left_out_note(item)]
+    # A partition joins its table before a key may point to it.
+    joining.sort(key=lambda pair: pair[1].kind == _FOREIGN_KEY)
+    return taken, joining, notes
 
 
 def _in_order(objects: Sequence[Placed]) -> tuple[Task, ...]:
@@ -119,40 +143,87 @@ def _split_early(after: Sequence[Placed]) -> tuple[list[Placed], list[Placed]]:
     return rest, early
 
 
+class _Relations:
+    """The tables of a restore by the numbers of their objects, and how partitions belong together."""
+
+    def __init__(self, objects: Sequence[SchemaObject], parents: dict[int, int]) -> None:
+        self.tables = {item.number: item for item in objects if item.kind == "TABLE"}
+        self.parents = parents
+        self.with_foreign_parts = self._above_foreign_tables(objects)
+
+    def _above_foreign_tables(self, objects: Sequence[SchemaObject]) -> set[int]:
+        """Tables that have a foreign table below them, as a partition or an heir."""
+        found: set[int] = set()
+        for item in objects:
+            if item.kind == "FOREIGN TABLE":
+                waiting = [item.number, *(number for number in item.needs if number in self.tables)]
+                while waiting:
+                    number = waiting.pop()
+                    if number not in found:
+                        found.add(number)
+                        above = self.tables[number].needs if number in self.tables else ()
+                        waiting += [need for need in above if need in self.tables]
+                        waiting += [self.parents[number]] if number in self.parents else []
+        return found
+
+    def of(self, item: SchemaObject) -> list[int]:
+        """The tables that an index or a key needs."""
+        return [number for number in item.needs if number in self.tables]
+
+    def split(self, placed: Sequence[Placed], last: set[int]) -> tuple[list[Placed], list[Placed]]:
+        """(indexes to build with the other rows, those of tables whose rows come last)."""
+        late_numbers: set[int] = set()
+        soon, late = [], []
+        held_back = {number for number, table in self.tables.items() if table.identity in last}
+        for number in list(held_back):
+            while (parent := self.parents.get(number)) is not None:
+                held_back.add(parent)
+                number = parent
+        for pair in placed:
+            if set(self.of(pair[1])) & held_back or set(pair[1].needs) & late_numbers:
+                late_numbers.add(pair[1].number)
+                late.append(pair)
+            else:
+                soon.append(pair)
+        return soon, late
+
+    def loads(self, by_identity: dict[int, list[int]]) -> dict[int, list[int]]:
+        """Loading tasks by a table's number, a partitioned table's with those of its partitions."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for number, table in self.tables.items():
+            ancestor: int | None = number
+            while ancestor is not None:
+                found[ancestor].extend(by_identity.get(table.identity, ()))
+                ancestor = self.parents.get(ancestor)
+        return found
+
+
 def _row_tasks(
     index: ArchiveIndex,
-    tables: tuple[int, ...],
-    of_kind: dict[FrameKind, list[Placed]],
-    early: Sequence[Placed],
-    parents: dict[int, int],
+    tables: Sequence[int],
+    large: Sequence[Placed],
+    indexes: Sequence[Placed],
+    relations: _Relations,
+    in_line: bool = False,
 ) -> tuple[Task, ...]:
-    """Loading, and the indexes of each table behind its rows."""
+    """Loading, and the indexes of each table behind its rows; `in_line`, one frame after the other."""
     tasks: list[Task] = []
-    wanted = set(tables)
-    loads: dict[int, list[int]] = defaultdict(list)  # by the table's OID
-    for number, frame in enumerate(index.frames):
-        if frame.kind is FrameKind.DATA and frame.table in wanted:
-            table = index.tables[frame.table]
-            what = f"rows of {table.schema}.{table.name}"
-            loads[table.identity].append(len(tasks))
-            tasks.append(Task(len(tasks), what, frame=number, weight=frame.plain_bytes))
-    for kind in (FrameKind.LARGE_OBJECTS, FrameKind.SEQUENCES):
-        by_frame: dict[int, list[Placed]] = defaultdict(list)
-        for frame_number, item in of_kind[kind]:
-            by_frame[frame_number].append((frame_number, item))
-        # In the archive's order: a large object may go on in the next frame.
-        last: tuple[int, ...] = ()
-        for objects in by_frame.values():
-            tasks.append(Task(len(tasks), kind.value, objects=tuple(objects), needs=last, weight=1))
-            last = (tasks[-1].number,)
-    table_oids = {
-        item.number: item.identity for _, item in of_kind[FrameKind.BEFORE_DATA] if item.kind == "TABLE"
-    }
-    table_loads = _loads_of_tables(table_oids, loads, parents)
+    loads = _load_tasks(index, tables, tasks, in_line)
+    by_frame: dict[int, list[Placed]] = defaultdict(list)
+    for frame_number, item in large:
+        by_frame[frame_number].append((frame_number, item))
+    # In the archive's order: a large object may go on in the next frame.
+    before: tuple[int, ...] = ()
+    for frame_number, objects in by_frame.items():
+        what = index.frames[frame_number].kind.value
+        tasks.append(Task(len(tasks), what, objects=tuple(objects), needs=before, weight=1))
+        before = (tasks[-1].number,)
+    table_loads = relations.loads(loads)
     sizes = {table.identity: table.bytes for table in index.tables}
     task_of: dict[int, int] = {}
-    for frame_number, item in early:
-        related = [number for number in item.needs if number in table_oids]
+    for frame_number, item in indexes:
+        related = relations.of(item)
+        identities = [relations.tables[number].identity for number in related]
         needs = {load for number in related for load in table_loads.get(number, ())}
         needs |= {task_of[number] for number in item.needs if number in task_of}
         # CREATE INDEX shares its table with others; a key takes it alone.
@@ -164,24 +235,34 @@ def _row_tasks(
                 f"{item.kind.lower()} {called(item)}",
                 objects=((frame_number, item),),
                 needs=tuple(sorted(needs)),
-                locks=tuple((str(table_oids[number]), alone) for number in related),
-                weight=sum(sizes.get(table_oids[number], 0) for number in related),
+                locks=tuple((str(identity), alone) for identity in identities),
+                weight=sum(sizes.get(identity, 0) for identity in identities),
             )
         )
     return tuple(tasks)
 
 
-def _loads_of_tables(
-    table_oids: dict[int, int], loads: dict[int, list[int]], parents: dict[int, int]
+def _load_tasks(
+    index: ArchiveIndex, tables: Sequence[int], tasks: list[Task], in_line: bool
 ) -> dict[int, list[int]]:
-    """Loading tasks by the number of a TABLE object, a partitioned table's with its partitions'."""
-    found: dict[int, list[int]] = defaultdict(list)
-    for number, oid in table_oids.items():
-        ancestor: int | None = number
-        while ancestor is not None:
-            found[ancestor].extend(loads.get(oid, ()))
-            ancestor = parents.get(ancestor)
-    return found
+    """Add a task for each frame of rows. The numbers of those that fill a table, by its OID."""
+    wanted = set(tables)
+    loads: dict[int, list[int]] = defaultdict(list)
+    routed: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, frame in enumerate(index.frames):
+        if frame.kind is not FrameKind.DATA or frame.table not in wanted:
+            continue
+        table = index.tables[frame.table]
+        loads[table.identity].append(len(tasks))
+        routed[tuple(table.details.get("loaded_through", ()))].append(len(tasks))
+        needs = (len(tasks) - 1,) if in_line and tasks else ()
+        what = f"rows of {table.schema}.{table.name}"
+        tasks.append(Task(len(tasks), what, frame=number, needs=needs, weight=frame.plain_bytes))
+    for number in wanted:
+        root = tuple(index.tables[number].details.get("loaded_through", ()))
+        if root:  # any of the tree's rows may come to lie in any of its partitions
+            loads[index.tables[number].identity] = routed[root]
+    return loads
 
 
 def _ordered_stages(after: Sequence[Placed]) -> Iterator[Stage]:
@@ -216,21 +297,27 @@ def _key_tasks(keys: Sequence[Placed]) -> Iterator[Task]:
         yield Task(number, f"foreign key {called(item)}", objects=((frame, item),), locks=locks)
 
 
-def _analyze_tasks(
-    index: ArchiveIndex, tables: tuple[int, ...], parents: dict[int, int]
-) -> tuple[Task, ...]:
-    """ANALYZE, one table a task; of a partitioned table the whole at once."""
-    objects = {
-        item.number: item for frame in index.frames for item in frame.objects if item.kind == "TABLE"
-    }
-    partitions = {objects[number].identity for number in parents if number in objects}
-    roots = {objects[number].identity: objects[number] for number in set(parents.values()) - set(parents)}
-    names = [(item.schema, item.name, 1 << 40) for item in roots.values()]
-    names += [
-        (table.schema, table.name, table.bytes)
-        for table in (index.tables[number] for number in tables)
-        if table.rows and table.identity not in partitions
+def _analyze_tasks(index: ArchiveIndex, tables: Sequence[int], relations: _Relations) -> tuple[Task, ...]:
+    """ANALYZE, one table a task; of a partitioned table the whole at once. Never of a table with
+    foreign parts, for their servers would be asked for rows."""
+    foreign, parents = relations.with_foreign_parts, relations.parents
+    numbers = {table.identity: number for number, table in relations.tables.items()}
+
+    def root(number: int) -> int:
+        while number in parents:
+            number = parents[number]
+        return number
+
+    roots = {root(number) for number in parents if number in relations.tables} - foreign
+    names = [
+        (relations.tables[number].schema, relations.tables[number].name, 1 << 40)
+        for number in roots
+        if number in relations.tables
     ]
+    for table in (index.tables[number] for number in tables):
+        number = numbers.get(table.identity)
+        if table.rows and (number is None or (root(number) not in roots and number not in foreign)):
+            names.append((table.schema, table.name, table.bytes))
     return tuple(
         Task(
             number,
@@ -256,6 +343,8 @@ def _can_be_made(item: SchemaObject, present: frozenset[tuple[str, str]]) -> boo
 def _plain(schema: str, name: str) -> str:
     """A qualified name as pg_dump spells it: quoted only where it must be."""
     return ".".join(
-        part if part.isascii() and part.islower() and part.isidentifier() else '"' + part.replace('"', '""') + '"'
+        part
+        if part.isascii() and part.islower() and part.isidentifier()
+        else '"' + part.replace('"', '""') + '"'
         for part in (schema, name)
     )

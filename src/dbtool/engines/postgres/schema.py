@@ -27,6 +27,8 @@ _SETTINGS_BEHIND = re.compile(rb"(?:SET default_(?:tablespace|table_access_metho
 _TRAILER = b"-- Completed on "
 _GROUP_BYTES = 1 << 20
 _LAST_KINDS = ("EVENT TRIGGER",)
+# The spelling of string literals, which a database may set otherwise; our script's header says "on".
+_SESSION_OPTIONS = "-c standard_conforming_strings=on -c quote_all_identifiers=off"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,12 @@ def read_schema(
     restore_tool: Tool, connection: Connection, arguments: Sequence[str], codec: str
 ) -> list[SchemaPart]:
     """Run pg_dump and pg_restore, and take their output apart."""
-    with client_environment(connection) as environment, tempfile.TemporaryDirectory(prefix="dbtool-") as folder:
+    with (
+        client_environment(connection) as environment,
+        tempfile.TemporaryDirectory(prefix="dbtool-") as folder,
+    ):
         archive = Path(folder) / "schema.dump"
+        environment = {**environment, "PGOPTIONS": _SESSION_OPTIONS}
         process.run([*arguments, f"--file={archive}"], environment=environment)
         with archive.open("rb") as file:
             entries = read_toc(file, codec)

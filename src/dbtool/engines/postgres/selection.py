@@ -10,11 +10,12 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dbtool.errors import NotFoundError, UsageError
 from dbtool.model.archive import ArchiveIndex, SchemaObject
+from dbtool.model.database import Table
 
 if TYPE_CHECKING:
     import psycopg
@@ -92,6 +93,21 @@ def choose_tables(session: psycopg.Connection[Any], patterns: Sequence[str]) -> 
     return ChosenTables(frozenset(chosen), tuple(named))
 
 
+def only_chosen(tables: Iterable[Table], chosen: ChosenTables) -> list[Table]:
+    """The chosen tables. A partition whose root stays behind is loaded as a table of its own."""
+    kept = []
+    for table in tables:
+        if table.identity not in chosen.identities:
+            continue
+        root = table.details.get("loaded_through")
+        if root and ".".join(root) not in chosen.named:
+            details = {name: value for name, value in table.details.items() if name != "loaded_through"}
+            kept.append(replace(table, details=details))
+        else:
+            kept.append(table)
+    return kept
+
+
 def match_names(pattern: str, items: Iterable[Any], name_of: Callable[[Any], tuple[str, str]]) -> list[Any]:
     """The items that a table pattern names."""
     listed = list(items)
@@ -154,6 +170,7 @@ class Selection:
 
     taken: frozenset[int]
     aside: frozenset[int]
+    missing: Mapping[int, frozenset[int]]  # by what is kept aside: the tables that it lacks
     notes: tuple[str, ...]
 
 
@@ -182,14 +199,17 @@ def select_objects(objects: Sequence[SchemaObject], tables: frozenset[int]) -> S
     taken |= {
         item.number for item in objects if item.kind in _REMARKS and item.needs and set(item.needs) <= taken
     }
-    notes = [
-        f"{by_number[number].kind} {_called(by_number[number])} is left out: it needs a table that is"
-        for number in sorted(aside)
-    ] + [
+    missing = {number: closure.of(number) & table_numbers - taken for number in aside}
+    notes = [left_out_note(by_number[number]) for number in sorted(aside)] + [
         f"table {_called(by_number[number])} comes without rows: another table needs its definition"
         for number in without_rows
     ]
-    return Selection(frozenset(taken), frozenset(aside), tuple(notes))
+    return Selection(frozenset(taken), frozenset(aside), missing, tuple(notes))
+
+
+def left_out_note(item: SchemaObject) -> str:
+    """What a person is told of an object that is kept aside."""
+    return f"{item.kind} {_called(item)} is left out: it needs a table that is"
 
 
 def _called(item: SchemaObject) -> str:

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.postgres import introspect
-from dbtool.engines.postgres.connect import backup_session_settings, connect
+from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect
 from dbtool.engines.postgres.quoting import qualified
 from dbtool.errors import BusyError, DbtoolError, RefusedError
 from dbtool.failpoints import reach
@@ -73,21 +73,27 @@ class HeldSnapshot:
         reach("listed")
         deadline = time.monotonic() + self._lock_timeout_seconds
         for start in range(0, len(tables), _TABLES_A_STATEMENT):
-            names = [qualified(schema, name) for _, schema, name, _ in tables[start : start + _TABLES_A_STATEMENT]]
+            names = [
+                qualified(schema, name) for _, schema, name, _ in tables[start : start + _TABLES_A_STATEMENT]
+            ]
             left = max(1, int((deadline - time.monotonic()) * 1000))
             watch = _BlockedTable(self.control, self.session.info.backend_pid, left / 1000)
             try:
                 with watch:
                     self.session.execute(f"SET LOCAL lock_timeout = {left}")
                     statement = f"LOCK TABLE ONLY {', ONLY '.join(names)} IN ACCESS SHARE MODE"
-                    self.session.execute(statement.encode(self.session.info.encoding))
+                    self.session.execute(statement.encode(codec_of(self.session), "surrogateescape"))
             except psycopg.errors.LockNotAvailable:
                 table = watch.table or "a table"
                 raise BusyError(
                     f"{table} is locked by somebody else, for longer than {self._lock_timeout_seconds:g} s",
                     "wait for it to end, or allow more with -lock-timeout SECONDS",
                 ) from None
-            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.WrongObjectType):
+            except (
+                psycopg.errors.UndefinedTable,
+                psycopg.errors.InvalidSchemaName,
+                psycopg.errors.WrongObjectType,
+            ):
                 return False
             except psycopg.errors.InsufficientPrivilege as error:
                 message = error.diag.message_primary or str(error)

@@ -7,21 +7,20 @@ renamed at the end: whatever happens before, nothing half-done bears its name, a
 from __future__ import annotations
 
 import contextlib
-import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.base import Chunk, Stage, TargetOptions
 from dbtool.engines.postgres import introspect
-from dbtool.engines.postgres.connect import backup_session_settings, connect
-from dbtool.engines.postgres.guide import create_database_sql
+from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect, set_client_encoding
+from dbtool.engines.postgres.globals import restore_globals
 from dbtool.engines.postgres.load import CopyLoader
 from dbtool.engines.postgres.plan import plan_chunks
-from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.engines.postgres.replace import TableReplacement
 from dbtool.engines.postgres.restore_plan import RestorePlan, make_plan
 from dbtool.engines.postgres.selection import choose_from_index
-from dbtool.errors import BusyError, ConnectionFailedError, DbtoolError, RefusedError, SqlError, VerificationError
+from dbtool.engines.postgres.staging import StagedDatabase, database_exists
+from dbtool.errors import ConnectionFailedError, RefusedError, VerificationError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex
 from dbtool.model.backup import BackupType
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     import psycopg
 
 _MAINTENANCE_DATABASES = ("postgres", "template1")
-_LONGEST_NAME_BYTES = 63
 
 _USER_OBJECTS_SQL = """
 SELECT n.nspname, c.relname, c.relkind::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -52,11 +50,6 @@ WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')
 LIMIT 100000
 """
 
-_CONNECTED_SQL = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'
-  AND pid <> pg_backend_pid()
-"""
-
 
 class PostgresTarget:
     """See `engines.base.Target`."""
@@ -66,7 +59,7 @@ class PostgresTarget:
         self._index = index
         self._options = options
         self._name = options.database
-        self._staging: str | None = None  # the name while it is not finished
+        self._staged: StagedDatabase | None = None
         self._replacement: TableReplacement | None = None
         self._plan: RestorePlan
         self._is_finished = False
@@ -79,7 +72,7 @@ class PostgresTarget:
         """Decide between a new database and the existing one, and make it ready."""
         chosen = self._chosen_tables()
         with self._maintenance() as session:
-            exists = session.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self._name,)).fetchone()
+            exists = database_exists(session, self._name)
             existing = self._existing_objects() if exists else []
             tables = frozenset((schema, name) for schema, name, kind in existing if kind in ("r", "p", "f"))
             if chosen is not None and exists:
@@ -97,7 +90,18 @@ class PostgresTarget:
                 self._changed_existing = True
                 self.notes.append(f"database {self._name} exists and is empty: it is filled as it is")
             elif not self._options.dry_run:
-                self._create(session)
+                self._staged = StagedDatabase(
+                    self._server,
+                    session,
+                    self._index.backup["database"],
+                    self._name,
+                    self._options.with_owners,
+                )
+
+    def restore_globals(self, script: bytes) -> None:
+        """Make roles and tablespaces that are missing."""
+        with self._maintenance() as session:
+            self.notes += restore_globals(session, script)
 
     def _make_plan(self, chosen: frozenset[int] | None, present: frozenset[tuple[str, str]]) -> RestorePlan:
         plan = make_plan(self._index, chosen, self._options.with_privileges, present)
@@ -134,34 +138,8 @@ class PostgresTarget:
         self._replacement = TableReplacement(self._server.with_database(self._name), present)
         self._replacement.set_aside()
 
-    def _create(self, session: psycopg.Connection[Any]) -> None:
-        suffix = f"_dbtool_{secrets.token_hex(4)}"
-        kept = self._name.encode()[: _LONGEST_NAME_BYTES - len(suffix)].decode("utf-8", "ignore")
-        self._staging = kept + suffix
-        database = self._index.backup["database"]
-        rules = session.info.server_version >= 160000
-        statement = create_database_sql(database, self._staging, rules=rules)
-        import psycopg
-
-        try:
-            session.execute(statement.encode())
-            # Nobody but us needs to see it before it is whole.
-            session.execute(f"REVOKE CONNECT ON DATABASE {quote_identifier(self._staging)} FROM PUBLIC".encode())
-        except psycopg.errors.InsufficientPrivilege as error:
-            self._staging = None
-            raise RefusedError(
-                f"the account may not create a database: {error.diag.message_primary}",
-                "ALTER ROLE … CREATEDB, or create an empty database and restore into that",
-            ) from None
-        except psycopg.Error as error:
-            self._staging = None
-            raise DbtoolError(
-                f"the database could not be created: {error.diag.message_primary}",
-                "create an empty database of that name as you want it, and restore into that",
-            ) from None
-
     @contextlib.contextmanager
-    def _maintenance(self) -> Any:
+    def _maintenance(self) -> Iterator[psycopg.Connection[Any]]:
         """A session in a database that is not restored into."""
         last: ConnectionFailedError | None = None
         for name in (*_MAINTENANCE_DATABASES, self._name):
@@ -178,11 +156,12 @@ class PostgresTarget:
 
     def _existing_objects(self) -> list[tuple[str, str, str]]:
         with connect(self._server.with_database(self._name)) as session:
-            return session.execute(_USER_OBJECTS_SQL).fetchall()  # type: ignore[return-value]
+            backup_session_settings(session, loading=True)
+            return session.execute(_USER_OBJECTS_SQL).fetchall()
 
     @property
     def _working_connection(self) -> Connection:
-        return self._server.with_database(self._staging or self._name)
+        return self._server.with_database(self._staged.name if self._staged else self._name)
 
     # ---- the work ------------------------------------------------------------------------------
 
@@ -217,9 +196,9 @@ class PostgresTarget:
                 wanted.append(number)
                 tables.append(_as_backed_up(found, table.columns))
             encoding = self._index.backup["database"]["encoding"]
-            session.execute("SELECT set_config('client_encoding', %s, false)", (encoding,))
-            codec = "utf-8" if encoding == "SQL_ASCII" else session.info.encoding
-            return [(wanted[chunk.table], chunk) for chunk in plan_chunks(session, server, tables, codec)]
+            set_client_encoding(session, encoding)
+            chunks = plan_chunks(session, server, tables, codec_of(session))
+            return [(wanted[chunk.table], chunk) for chunk in chunks]
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -228,73 +207,10 @@ class PostgresTarget:
         reach("before-swap")
         if self._replacement is not None:
             self._replacement.finish()
-        if self._staging is not None:
+        if self._staged is not None:
             with self._maintenance() as session:
-                self._swap(session)
+                self.notes += self._staged.take_place(session, self._options.replace)
         self._is_finished = True
-
-    def _swap(self, session: psycopg.Connection[Any]) -> None:
-        import psycopg
-
-        staging, name = quote_identifier(self._staging or ""), quote_identifier(self._name)
-        old = f"{self._staging}_old"[-_LONGEST_NAME_BYTES:]
-        if self._index.backup["database"]["privileges"] is None or not self._options.with_privileges:
-            session.execute(f"GRANT CONNECT ON DATABASE {staging} TO PUBLIC".encode())
-        if self._options.with_owners:
-            self._give_to_owner(session, staging)
-        exists = session.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self._name,)).fetchone()
-        if not exists:
-            session.execute(f"ALTER DATABASE {staging} RENAME TO {name}".encode())
-            return
-        if not self._options.replace:
-            raise RefusedError(
-                f"a database {self._name} was made by somebody while it was being restored",
-                f"the restored one is called {self._staging}; rename it, or drop it",
-            )
-        try:
-            session.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false".encode())
-            session.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (self._name,)
-            )
-            self._rename_both(session, staging, name, quote_identifier(old))
-        except psycopg.Error as error:
-            with contextlib.suppress(psycopg.Error):
-                session.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true".encode())
-            raise BusyError(
-                f"the restored database could not take the place of {self._name}: {error.diag.message_primary}",
-                "end the sessions that use it, and restore again; nothing was changed",
-            ) from None
-        session.execute(f"DROP DATABASE {quote_identifier(old)}".encode())
-
-    def _rename_both(self, session: psycopg.Connection[Any], staging: str, name: str, old: str) -> None:
-        """Both renames or none. Sessions that are just ending are waited for."""
-        import time
-
-        import psycopg
-
-        for attempt in range(20):
-            try:
-                with session.transaction():
-                    session.execute(f"ALTER DATABASE {name} RENAME TO {old}".encode())
-                    session.execute(f"ALTER DATABASE {staging} RENAME TO {name}".encode())
-            except psycopg.errors.ObjectInUse:
-                if attempt == 19:
-                    raise
-                time.sleep(0.25)
-            else:
-                return
-
-    def _give_to_owner(self, session: psycopg.Connection[Any], staging: str) -> None:
-        import psycopg
-
-        owner = self._index.backup["database"]["owner"]
-        try:
-            session.execute(f"ALTER DATABASE {staging} OWNER TO {quote_identifier(owner)}".encode())
-        except psycopg.Error as error:
-            raise SqlError(
-                f"the database cannot be given to its owner {owner}: {error.diag.message_primary}",
-                "restore with --globals to make the roles, or with --no-owner",
-            ) from None
 
     def close(self) -> None:
         """Clear away what was not finished."""
@@ -302,15 +218,20 @@ class PostgresTarget:
             return
         if self._replacement is not None:
             self._replacement.put_back(self.notes)
-        if self._staging is not None:
-            with contextlib.suppress(Exception), self._maintenance() as session:
-                session.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (self._staging,)
-                )
-                session.execute(f"DROP DATABASE IF EXISTS {quote_identifier(self._staging)}".encode())
-                self._staging = None
-        elif self._changed_existing and self._replacement is None:
-            self.notes.append(f"database {self._name} holds a part of the backup: empty it before you try again")
+        elif self._staged is not None:
+            self._drop_staged(self._staged)
+        elif self._changed_existing:
+            self.notes.append(
+                f"database {self._name} may hold a part of the backup: clear that away before you try again"
+            )
+
+    def _drop_staged(self, staged: StagedDatabase) -> None:
+        try:
+            with self._maintenance() as session:
+                staged.drop(session)
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            self.notes.append(f"the unfinished database {staged.name} could not be dropped: {reason}")
 
 
 def _count(existing: list[tuple[str, str, str]]) -> str:
