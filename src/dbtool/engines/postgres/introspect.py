@@ -345,7 +345,7 @@ def sequences(session: Session, quote: Any) -> list[Sequence]:
     for start in range(0, len(silent), 200):
         part = silent[start : start + 200]
         union = " UNION ALL ".join(
-            f"SELECT {oid}, last_value, is_called FROM {quote(schema)}.{quote(name)}"
+            f"SELECT {oid}, last_value, is_called FROM {quote(schema)}.{quote(name)}"  # noqa: S608
             for oid, schema, name in part
         )
         names = {oid: (schema, name) for oid, schema, name in part}

@@ -56,7 +56,7 @@ def copy_statement(table: Table, condition: str) -> str:
         return f"COPY {name} ({columns}) TO STDOUT"
     parts = [part for part in (condition, _bare(table.condition)) if part]
     where = f" WHERE {' AND '.join(parts)}" if parts else ""
-    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT"
+    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT"  # noqa: S608
 
 
 def _bare(condition: str) -> str:

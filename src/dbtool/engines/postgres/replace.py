@@ -9,7 +9,8 @@ are there, and are put back if anything goes wrong.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.postgres.connect import backup_session_settings, connect
@@ -44,6 +45,20 @@ WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
 ORDER BY v.oid
 """
 
+# Extended statistics do not move with their table.
+_STATISTICS_SQL = """
+SELECT n.nspname, s.stxname FROM pg_statistic_ext AS s JOIN pg_namespace AS n ON n.oid = s.stxnamespace
+WHERE s.stxrelid = ANY (%(oids)s::oid[])
+"""
+
+# Sequences that the tables own, which move with them.
+_SEQUENCES_SQL = """
+SELECT n.nspname, c.relname FROM pg_depend AS d
+JOIN pg_class AS c ON c.oid = d.objid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND c.relkind = 'S'
+  AND d.deptype IN ('a', 'i') AND d.refobjid = ANY (%(oids)s::oid[])
+"""
+
 # Partitions that are replaced while their partitioned table stays.
 _ATTACHMENTS_SQL = """
 SELECT format('%%I.%%I', n.nspname, c.relname), format('%%I.%%I', m.nspname, p.relname),
@@ -73,11 +88,13 @@ class TableReplacement:
         self._foreign_keys: list[tuple[str, str, str, str]] = []
         self._views: list[tuple[str, str, str]] = []
         self._attachments: list[tuple[str, str, str]] = []  # (partition, its parent, bounds)
+        self._statistics: list[tuple[str, str]] = []  # (schema, name)
+        self._sequences: list[tuple[str, str]] = []
         self._is_set_aside = False
 
     def set_aside(self) -> None:
         """Move the old tables away. `RefusedError` if something hangs on them that cannot follow."""
-        with self._session() as session, _readable(session, "set aside"), session.transaction():
+        with _readable("set aside"), self._session() as session, session.transaction():
             oids = {"oids": [self._oid(session, table) for table in self._tables]}
             self._foreign_keys = session.execute(_FOREIGN_KEYS_SQL, oids).fetchall()
             views = session.execute(_VIEWS_SQL, oids).fetchall()
@@ -90,13 +107,15 @@ class TableReplacement:
                 )
             self._views = [(row[0], row[1], row[3]) for row in views]
             self._attachments = session.execute(_ATTACHMENTS_SQL, oids).fetchall()
+            self._statistics = session.execute(_STATISTICS_SQL, oids).fetchall()
+            self._sequences = session.execute(_SEQUENCES_SQL, oids).fetchall()
             session.execute(f"CREATE SCHEMA {quote_identifier(self._aside)}".encode())
+            for schema, name in self._statistics:
+                session.execute(_move("STATISTICS", schema, name, self._aside))
             for partition, parent, _ in self._attachments:
                 session.execute(f"ALTER TABLE {parent} DETACH PARTITION {partition}".encode())
             for schema, name in self._checked():
-                session.execute(
-                    f"ALTER TABLE {qualified(schema, name)} SET SCHEMA {quote_identifier(self._aside)}".encode()
-                )
+                session.execute(_move("TABLE", schema, name, self._aside))
         # Only now, for what was rolled back did not move, and must not be put back over itself.
         self._is_set_aside = True
 
@@ -111,7 +130,7 @@ class TableReplacement:
 
     def finish(self) -> None:
         """Turn keys and views to the new tables and drop the old ones."""
-        with self._session() as session, _readable(session, "replaced"), session.transaction():
+        with _readable("replaced"), self._session() as session, session.transaction():
             for schema, table, constraint, definition in self._foreign_keys:
                 name = qualified(schema, table)
                 session.execute(
@@ -132,10 +151,13 @@ class TableReplacement:
             with self._session() as session, session.transaction():
                 for schema, name in self._tables:
                     session.execute(f"DROP TABLE IF EXISTS {qualified(schema, name)} CASCADE".encode())
+                # Sequences belong to their table only once that is whole.
+                for schema, name in self._sequences:
+                    session.execute(f"DROP SEQUENCE IF EXISTS {qualified(schema, name)} CASCADE".encode())
                 for schema, name in self._tables:
-                    session.execute(
-                        f"ALTER TABLE {qualified(self._aside, name)} SET SCHEMA {quote_identifier(schema)}".encode()
-                    )
+                    session.execute(_move("TABLE", self._aside, name, schema))
+                for schema, name in self._statistics:
+                    session.execute(_move("STATISTICS", self._aside, name, schema))
                 for partition, parent, bounds in self._attachments:
                     session.execute(f"ALTER TABLE {parent} ATTACH PARTITION {partition} {bounds}".encode())
                 session.execute(f"DROP SCHEMA {quote_identifier(self._aside)}".encode())
@@ -164,24 +186,23 @@ class TableReplacement:
         return ", ".join(f"{schema}.{name}" for schema, name in self._tables[:3])
 
 
-class _readable:  # noqa: N801
+def _move(kind: str, schema: str, name: str, to_schema: str) -> bytes:
+    return f"ALTER {kind} {qualified(schema, name)} SET SCHEMA {quote_identifier(to_schema)}".encode()
+
+
+@contextmanager
+def _readable(doing: str) -> Iterator[None]:
     """Turns the server's errors into ours."""
+    import psycopg
 
-    def __init__(self, session: psycopg.Connection[Any], doing: str) -> None:
-        del session
-        self._doing = doing
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import psycopg
-
-        if isinstance(error, psycopg.errors.LockNotAvailable):
-            raise BusyError(
-                f"the tables could not be {self._doing}: somebody holds a lock on them", "try again later"
-            ) from None
-        if isinstance(error, psycopg.Error):
-            raise SqlError(
-                f"the tables could not be {self._doing}: {error.diag.message_primary or error}",
-                "nothing was changed; restore --into another database to look at the backup's tables",
-            ) from None
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable:
+        raise BusyError(
+            f"the tables could not be {doing}: somebody holds a lock on them", "try again later"
+        ) from None
+    except psycopg.Error as error:
+        raise SqlError(
+            f"the tables could not be {doing}: {error.diag.message_primary or error}",
+            "nothing was changed; restore --into another database to look at the backup's tables",
+        ) from None

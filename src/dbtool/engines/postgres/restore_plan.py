@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from dbtool.engines.base import Stage, Task
 from dbtool.engines.postgres.load import called
 from dbtool.engines.postgres.quoting import qualified
-from dbtool.engines.postgres.selection import left_out_note, partition_parents, select_objects
+from dbtool.engines.postgres.selection import (
+    definition_note,
+    left_out_note,
+    partition_parents,
+    select_objects,
+)
 from dbtool.model.archive import ArchiveIndex, FrameKind, SchemaObject
 
 _EARLY_KINDS = frozenset({"INDEX", "CONSTRAINT"})
@@ -23,6 +28,7 @@ _PRIVILEGE_KINDS = frozenset({"ACL", "DEFAULT ACL", "DATABASE ACL"})
 _REMARK_KINDS = frozenset({"COMMENT", "SECURITY LABEL"})
 # What joins a table to another that is in the target already. Indexes are attached with their partition.
 _JOINING_KINDS = frozenset({_FOREIGN_KEY, "TABLE ATTACH"})
+_ATTACHING_KINDS = frozenset({"TABLE ATTACH", "INDEX ATTACH"})
 _ANALYZE_NUMBER = -1
 
 Placed = tuple[int, SchemaObject]
@@ -113,16 +119,37 @@ def _take(
     identities = {item.identity for item in objects if item.number in taken and item.kind == "SEQUENCE"}
     taken |= {item.number for item in objects if item.kind == "SEQUENCE SET" and item.identity in identities}
     by_number = _by_number(placed)
-    joining, notes = [], [f"{note}" for note in selected.notes]
-    for frame, item in placed:
-        if item.number in selected.aside and item.kind in _JOINING_KINDS:
-            missing = [by_number[number] for number in selected.missing[item.number]]
-            if all((table.schema, table.name) in present for table in missing):
-                joining.append((frame, item))
-                notes = [note for note in notes if note != left_out_note(item)]
+    lacking = {number: selected.missing[number] for number in selected.aside}
+    # Tables that come only as a definition, for a chosen one to be made from, and that are there.
+    there = {
+        number
+        for number in taken
+        if (item := by_number[number]).kind == "TABLE"
+        and item.identity not in chosen
+        and (item.schema, item.name) in present
+    }
+    for number in list(taken):
+        tables = {
+            need for need in by_number[number].needs if getattr(by_number.get(need), "kind", "") == "TABLE"
+        }
+        if number in there or (
+            tables & there and (tables <= there or by_number[number].kind in _ATTACHING_KINDS)
+        ):
+            taken.discard(number)
+            lacking[number] = frozenset(tables & there)
+    joining = [
+        (frame, item)
+        for frame, item in placed
+        if item.number in lacking
+        and item.kind in _JOINING_KINDS
+        and all((by_number[table].schema, by_number[table].name) in present for table in lacking[item.number])
+    ]
     # A partition joins its table before a key may point to it.
     joining.sort(key=lambda pair: pair[1].kind == _FOREIGN_KEY)
-    return taken, joining, notes
+    settled = {left_out_note(item) for _, item in joining} | {
+        definition_note(by_number[number]) for number in there
+    }
+    return taken, joining, [note for note in selected.notes if note not in settled]
 
 
 def _in_order(objects: Sequence[Placed]) -> tuple[Task, ...]:

@@ -201,10 +201,14 @@ def select_objects(objects: Sequence[SchemaObject], tables: frozenset[int]) -> S
     }
     missing = {number: closure.of(number) & table_numbers - taken for number in aside}
     notes = [left_out_note(by_number[number]) for number in sorted(aside)] + [
-        f"table {_called(by_number[number])} comes without rows: another table needs its definition"
-        for number in without_rows
+        definition_note(by_number[number]) for number in without_rows
     ]
     return Selection(frozenset(taken), frozenset(aside), missing, tuple(notes))
+
+
+def definition_note(item: SchemaObject) -> str:
+    """What a person is told of a table that nobody chose."""
+    return f"table {_called(item)} comes without rows: another table needs its definition"
 
 
 def left_out_note(item: SchemaObject) -> str:
