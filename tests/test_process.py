@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dbtool import process, redaction
+from dbtool import platforms, process, redaction
 from dbtool.errors import NotFoundError
 from dbtool.process import ProgramFailedError
 
@@ -187,6 +188,56 @@ def test_leftovers_of_dead_processes_are_wiped_and_those_of_living_ones_stay(
     assert (left / "secret").exists()
     with process.private_directory():
         assert not left.exists()
+
+
+@pytest.mark.parametrize("wiped_before", ["the lock is made", "the lock is taken"])
+def test_a_folder_that_is_wiped_while_it_is_made_is_made_again(
+    wiped_before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    wiped: list[Path] = []
+
+    def wipe_once() -> None:
+        if not wiped:
+            wiped.extend(tmp_path.iterdir())
+            with process.private_directory():  # as another process would: it begins by wiping
+                assert not wiped[0].exists()
+
+    chmod, lock = Path.chmod, platforms.lock
+
+    def chmod_then_wipe(path: Path, mode: int) -> None:
+        chmod(path, mode)
+        wipe_once()
+
+    def wipe_then_lock(descriptor: int, timeout_seconds: float | None = None) -> bool:
+        if timeout_seconds is None:  # the maker's
+            wipe_once()
+        return lock(descriptor, timeout_seconds)
+
+    if wiped_before == "the lock is made":
+        monkeypatch.setattr(Path, "chmod", chmod_then_wipe)
+    else:
+        monkeypatch.setattr(platforms, "lock", wipe_then_lock)
+    with process.private_directory() as directory:
+        assert directory not in wiped
+        process.write_private_file(directory / "secret", b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_private_folders_at_once_do_not_wipe_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+    def use(number: int) -> None:
+        for _ in range(40):
+            with process.private_directory() as directory:
+                process.write_private_file(directory / "secret", b"x")
+                assert (directory / "secret").read_bytes() == b"x", number
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, range(8)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def _gone(pid: int) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from dbtool import platforms
 from dbtool.errors import DbtoolError, NotFoundError
 from dbtool.redaction import redact
 
@@ -31,7 +32,6 @@ _TERMINATION_GRACE_SECONDS = 5.0
 
 _PRIVATE_PREFIX = "dbtool-run-"
 _LOCK_NAME = "lock"
-_UNLOCKED_GRACE_SECONDS = 60
 
 
 class ProgramFailedError(DbtoolError):
@@ -150,6 +150,8 @@ class _Child:
             )
 
     def _start(self) -> subprocess.Popen[bytes]:
+        if sys.platform == "win32":  # whose pipes cannot be waited for as ours are
+            raise DbtoolError(f"cannot start {self.program}: that does not work on Windows yet")
         try:
             return subprocess.Popen(
                 self._arguments,
@@ -252,24 +254,35 @@ def private_directory() -> Iterator[Path]:
     """
     base = _runtime_base()
     _wipe_leftovers(base)
-    directory = Path(tempfile.mkdtemp(prefix=_PRIVATE_PREFIX, dir=base))
-    lock: int | None = None
+    directory, lock = _locked_directory(base)
     try:
-        directory.chmod(0o700)  # mkdtemp's mode is narrowed by a hostile umask
-        lock = os.open(directory / _LOCK_NAME, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        if lock is not None:
+        os.close(lock)
+
+
+def _locked_directory(base: Path) -> tuple[Path, int]:
+    """A new folder and its lock, held. As long as we do not hold it, somebody who wipes may take the
+    folder for a dead process's and remove it: then another one is made."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | platforms.CLOSE_ON_EXEC
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=_PRIVATE_PREFIX, dir=base))
+        with contextlib.suppress(FileNotFoundError):
+            directory.chmod(0o700)  # mkdtemp's mode is narrowed by a hostile umask
+            lock = os.open(directory / _LOCK_NAME, flags, 0o600)
+            platforms.lock(lock)
+            if os.fstat(lock).st_nlink:
+                return directory, lock
             os.close(lock)
 
 
 def write_private_file(path: Path, content: bytes) -> None:
     """Make a new file with mode 0600, whatever the umask."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | platforms.NO_FOLLOW | platforms.CLOSE_ON_EXEC
+    descriptor = os.open(path, flags | platforms.BINARY, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)
+        platforms.make_private(descriptor)
         file.write(content)
 
 
@@ -285,20 +298,20 @@ def _runtime_base() -> Path:
 def _wipe_leftovers(base: Path) -> None:
     for directory in base.glob(_PRIVATE_PREFIX + "*"):
         with contextlib.suppress(OSError):
-            if directory.lstat().st_uid == os.getuid() and not directory.is_symlink() and _is_dead(directory):
-                shutil.rmtree(directory)
+            if platforms.is_own(directory.lstat()) and not directory.is_symlink():
+                _wipe_if_dead(directory)
 
 
-def _is_dead(directory: Path) -> bool:
+def _wipe_if_dead(directory: Path) -> None:
+    """Remove a folder whose lock nobody holds. We hold it meanwhile: its maker, who may just be about
+    to take it, then finds that it is gone."""
     try:
-        lock = os.open(directory / _LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:  # just being made, or its maker died in between
-        return time.time() - directory.lstat().st_mtime > _UNLOCKED_GRACE_SECONDS
+        lock = os.open(directory / _LOCK_NAME, os.O_RDWR | platforms.CLOSE_ON_EXEC | platforms.NO_FOLLOW)
+    except FileNotFoundError:  # just being made, or its maker died in between: it is empty
+        directory.rmdir()
+        return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
-        return True
+        if platforms.lock(lock, timeout_seconds=0):
+            shutil.rmtree(directory)
     finally:
         os.close(lock)

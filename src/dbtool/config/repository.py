@@ -12,6 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from dbtool import platforms
 from dbtool.config.settings import Settings
 from dbtool.config.sources import expanded, home_folder
 from dbtool.errors import UsageError
@@ -70,7 +71,7 @@ def _write(file: Path, text: str) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=file.parent)  # made with mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            os.fchmod(descriptor, 0o600)
+            platforms.make_private(descriptor)
             stream.write(text)
         Path(temporary).replace(file)
     except BaseException:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dbtool import platforms
 from dbtool.config import known
 from dbtool.config.known import Kind
 from dbtool.errors import UsageError
@@ -199,8 +199,8 @@ def _refuse_foreign_programs(file: Path, values: Values) -> None:
     """A file that somebody else can write must not decide which programs we start."""
     if not any(name in values for name in known.RUNS_PROGRAMS):
         return
-    state = file.stat()
-    if state.st_uid not in (0, os.getuid()) or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    facts = file.stat()
+    if not platforms.is_own_or_roots(facts) or platforms.others_can_change(facts):
         raise UsageError(
             f"{file} names programs to start, and others can change it",
             f"It must be your own or root's, and: chmod go-w {file}",
@@ -208,7 +208,7 @@ def _refuse_foreign_programs(file: Path, values: Values) -> None:
 
 
 def _others_can_read(file: Path) -> bool:
-    return bool(file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    return platforms.others_can_read(file.stat())
 
 
 def _nearest(name: str, names: Mapping[str, Any] | set[str]) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory
 
+from dbtool import platforms
+
 _HOLDS_SECRET = re.compile(
     r"""\b(passw(or)?d|pwd)\b [\s=(,"':>-]* '      # ALTER USER u PASSWORD 'x', OPTIONS (password 'x')
       | (passw(or)?d|pwd) \s* = \s* \S           # a connection string: password=x
@@ -36,7 +38,7 @@ class PrivateHistory(FileHistory):
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-        os.fchmod(descriptor, 0o600)
+        platforms.make_private(descriptor)
         os.close(descriptor)
         _keep_newest(path)
         super().__init__(str(path))

@@ -20,7 +20,7 @@ _terminating = threading.Event()
 
 def install() -> None:
     """From now on SIGTERM and SIGHUP raise `Terminated`; only the main thread may call this."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays what it is
             signal.signal(number, _terminate)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from dbtool import platforms
 from dbtool.catalog.names import file_safe_name, utc_stamp
 from dbtool.engines.session import Result, Session
 from dbtool.errors import NotFoundError, RefusedError, StorageError, UsageError
@@ -144,8 +145,8 @@ class _OutputFile:
                 raise StorageError(f"{folder} is not a folder", "-path names the folder of the export.")
             raise NotFoundError(f"there is no folder {folder}", f"Make it first: mkdir -p '{folder}'")
         with self._explained():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-            descriptor = os.open(self._temporary, flags, 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | platforms.NO_FOLLOW | platforms.CLOSE_ON_EXEC
+            descriptor = os.open(self._temporary, flags | platforms.BINARY, 0o600)
             self._file: BinaryIO = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
 
     def write(self, data: bytes) -> None:
@@ -162,7 +163,7 @@ class _OutputFile:
             self._file.close()
             path = self._name()
             self._temporary.unlink(missing_ok=True)
-            _fsync_folder(self._folder)
+            platforms.sync_folder(self._folder)
         return path
 
     def _name(self) -> Path:
@@ -208,13 +209,3 @@ class _OutputFile:
                 f"cannot write to {self._folder}: {error.strerror or error}",
                 hints.get(error.errno or 0, "Choose a folder that you may write to."),
             ) from error
-
-
-def _fsync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

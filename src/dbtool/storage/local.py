@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from dbtool import platforms
 from dbtool.errors import BusyError, NotFoundError, StorageError
 from dbtool.storage.base import Entry
 from dbtool.text import printable
@@ -26,7 +26,6 @@ from dbtool.text import printable
 TEMPORARY_PREFIX = ".dbtool-tmp-"
 PIECE_BYTES = 1 << 20
 _OWN_PREFIX = ".dbtool-"  # temporary and lock files: never listed
-_LOCK_POLL_SECONDS = 0.02
 
 _EXPLAINED = {
     errno.ENOSPC: ("no space is left on the device", "free space there, or choose another repository"),
@@ -66,18 +65,6 @@ def _storage_errors(doing: str, path: Path) -> Iterator[None]:
         raise translated(error, doing, path) from error
 
 
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems cannot sync a directory, and do not need it.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def make_folder(path: Path) -> None:
     """Make a directory and the missing ones above it, durably and private whatever the umask.
 
@@ -93,14 +80,14 @@ def make_folder(path: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         return
     path.chmod(0o700)
-    _sync_folder(path.parent)
+    platforms.sync_folder(path.parent)
 
 
 def _create_temporary(folder: Path) -> tuple[Path, int]:
     path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)  # a strange umask takes rights from the owner
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | platforms.NO_FOLLOW | platforms.CLOSE_ON_EXEC
+    descriptor = os.open(path, flags | platforms.BINARY, 0o600)
+    platforms.make_private(descriptor)  # a strange umask takes rights from the owner
     return path, descriptor
 
 
@@ -114,9 +101,9 @@ def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 
 
 def _open_regular(path: Path) -> BinaryIO:
-    # O_NONBLOCK: a FIFO planted in the repository must not hang us; it means nothing for files.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags)
+    # Non-blocking: a FIFO planted in the repository must not hang us; it means nothing for files.
+    flags = os.O_RDONLY | platforms.NO_FOLLOW | platforms.NON_BLOCKING | platforms.CLOSE_ON_EXEC
+    descriptor = os.open(path, flags | platforms.BINARY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise StorageError(f"{printable(str(path))} is not a regular file", "look at what lies there")
@@ -152,7 +139,7 @@ class LocalUpload:
                 os.close(self._descriptor)
                 self._descriptor = None
                 self._temporary.replace(self._target)
-                _sync_folder(self._target.parent)
+                platforms.sync_folder(self._target.parent)
         except BaseException:
             self.abort()
             raise
@@ -213,7 +200,7 @@ class LocalStore:
                 if not _link_or_move(temporary, target):
                     return False
                 try:
-                    _sync_folder(target.parent)
+                    platforms.sync_folder(target.parent)
                 except OSError:
                     target.unlink(missing_ok=True)  # not known to be durable: so it is not there
                     raise
@@ -232,10 +219,10 @@ class LocalStore:
         """`length` bytes from `start`; fewer only at the end."""
         path = self._path(name)
         with _storage_errors("read", path), _open_regular(path) as file:
-            descriptor = file.fileno()
-            data = os.pread(descriptor, length, start)
+            file.seek(start)
+            data = file.read(length)
             while data and len(data) < length:
-                more = os.pread(descriptor, length - len(data), start + len(data))
+                more = file.read(length - len(data))
                 if not more:
                     break
                 data += more
@@ -279,27 +266,30 @@ class LocalStore:
         path = self._path(name)
         with _storage_errors("remove", path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
-            _sync_folder(path.parent)
+            platforms.sync_folder(path.parent)
 
     def delete_folder(self, prefix: str) -> None:
         """Remove a folder and all below it, if it is there."""
         path = self._path(prefix.rstrip("/"))
         with _storage_errors("remove", path), contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path)
-            _sync_folder(path.parent)
+            platforms.sync_folder(path.parent)
 
     @contextlib.contextmanager
     def lock(self, name: str, timeout_seconds: float) -> Iterator[None]:
         """Hold `flock` on a hidden file; the system lets go of it when the process dies."""
         path = self._root / f"{_OWN_PREFIX}{name}.lock"
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | platforms.NO_FOLLOW | platforms.CLOSE_ON_EXEC
         with _storage_errors("lock", path):
             descriptor = os.open(path, flags, 0o600)
         try:
             with _storage_errors("lock", path):
                 with contextlib.suppress(PermissionError):
-                    os.fchmod(descriptor, 0o600)
-                _wait_for_lock(descriptor, path, timeout_seconds)
+                    platforms.make_private(descriptor)
+                if not platforms.lock(descriptor, timeout_seconds):
+                    raise BusyError(
+                        f"{printable(str(path))} is locked by another process", "try again when it has ended"
+                    )
             yield
         finally:
             os.close(descriptor)
@@ -342,7 +332,7 @@ def _pieces(file: BinaryIO, path: Path) -> Iterator[bytes]:
 def _link_or_move(temporary: Path, target: Path) -> bool:
     """Give a finished file its name unless the name is taken; False if it is."""
     try:
-        os.link(temporary, target, follow_symlinks=False)
+        os.link(temporary, target, follow_symlinks=os.link not in os.supports_follow_symlinks)
     except FileExistsError:
         return False
     except OSError as error:
@@ -354,27 +344,12 @@ def _link_or_move(temporary: Path, target: Path) -> bool:
 
 def _move_unless_there(temporary: Path, target: Path) -> bool:
     """For file systems without hard links: exclusive among dbtool's own processes."""
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | platforms.CLOSE_ON_EXEC)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        platforms.lock(folder)
         if os.path.lexists(target):
             return False
         temporary.rename(target)
         return True
     finally:
         os.close(folder)
-
-
-def _wait_for_lock(descriptor: int, path: Path, timeout_seconds: float) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise BusyError(
-                    f"{printable(str(path))} is locked by another process", "try again when it has ended"
-                ) from None
-            time.sleep(_LOCK_POLL_SECONDS)
-        else:
-            return

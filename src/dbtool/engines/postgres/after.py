@@ -182,7 +182,7 @@ def large_object_blocks(
                     str(oid),
                     f"SECURITY LABEL FOR {quote_identifier(provider)} ON {name} IS {quote_literal(label)};",
                 )
-            for statement in grant_statements(name, privileges, owner):
+            for statement in grant_statements(name, privileges, owner, {"SELECT", "UPDATE"}, set()):
                 script.add("ACL", "", str(oid), statement)
             yield from script.take(_LARGE_OBJECT_GROUP_BYTES)
             last = oid
@@ -204,16 +204,30 @@ def _pieces(session: psycopg.Connection[Any], oid: int) -> Iterator[tuple[int, s
         offset += len(piece) // 2
 
 
-def grant_statements(target: str, privileges: list[Any] | None, owner: str) -> Iterator[str]:
-    """What makes the privileges of an object as they are; None is the default, and needs nothing."""
+def grant_statements(
+    target: str, privileges: list[Any] | None, owner: str, owner_default: set[str], public_default: set[str]
+) -> Iterator[str]:
+    """What makes the privileges of an object as they are. None is the default, and needs nothing;
+    neither do the owner and PUBLIC where they have just what they have by default."""
     if privileges is None:
         return
-    yield f"REVOKE ALL ON {target} FROM {quote_identifier(owner)};"
-    yield f"REVOKE ALL ON {target} FROM PUBLIC;"
+    for who, default in ((owner, owner_default), (None, public_default)):
+        has = [(privilege, grantable) for grantee, privilege, grantable in privileges if grantee == who]
+        if {privilege for privilege, _ in has} != default or any(grantable for _, grantable in has):
+            yield f"REVOKE ALL ON {target} FROM {_grantee(who)};"
+            yield from (_grant(privilege, target, who, grantable) for privilege, grantable in has)
     for grantee, privilege, grantable in privileges:
-        who = "PUBLIC" if grantee is None else quote_identifier(grantee)
-        option = " WITH GRANT OPTION" if grantable else ""
-        yield f"GRANT {privilege} ON {target} TO {who}{option};"
+        if grantee not in (owner, None):
+            yield _grant(privilege, target, grantee, grantable)
+
+
+def _grantee(role: str | None) -> str:
+    return "PUBLIC" if role is None else quote_identifier(role)
+
+
+def _grant(privilege: str, target: str, role: str | None, grantable: bool) -> str:
+    option = " WITH GRANT OPTION" if grantable else ""
+    return f"GRANT {privilege} ON {target} TO {_grantee(role)}{option};"
 
 
 def database_blocks(database: dict[str, Any], codec: str, numbers: Iterator[int]) -> Iterator[Block]:
@@ -234,7 +248,13 @@ def database_blocks(database: dict[str, Any], codec: str, numbers: Iterator[int]
         statement = f"ALTER {whom} SET {quote_setting(variable)} TO {setting_value(variable, value)}"
         script.add("DATABASE PROPERTIES", "", name, _for_this_database(statement))
     owner = database["owner"]
-    for statement in grant_statements("DATABASE %I", database["privileges"], owner):
+    for statement in grant_statements(
+        "DATABASE %I",
+        database["privileges"],
+        owner,
+        {"CREATE", "CONNECT", "TEMPORARY"},
+        {"CONNECT", "TEMPORARY"},
+    ):
         script.add("DATABASE ACL", "", name, _for_this_database(statement.rstrip(";")))
     yield from script.take()
 

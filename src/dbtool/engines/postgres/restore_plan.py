@@ -129,12 +129,10 @@ def _take(
         and (item.schema, item.name) in present
     }
     for number in list(taken):
-        tables = {
-            need for need in by_number[number].needs if getattr(by_number.get(need), "kind", "") == "TABLE"
-        }
-        if number in there or (
-            tables & there and (tables <= there or by_number[number].kind in _ATTACHING_KINDS)
-        ):
+        item = by_number[number]
+        tables = {need for need in item.needs if need in by_number and by_number[need].kind == "TABLE"}
+        is_of_them = tables <= there or item.kind in _ATTACHING_KINDS
+        if number in there or (item.kind != "TABLE" and tables & there and is_of_them):
             taken.discard(number)
             lacking[number] = frozenset(tables & there)
     joining = [
