@@ -55,7 +55,7 @@ def archive_of(repository: Path, metadata: Metadata) -> ArchiveReader:
 
 def contents(connection: Connection) -> dict[str, list[str]]:
     """The rows of every table, as sorted text."""
-    with connect(connection) as session:
+    with connect(connection, client_encoding="UTF8") as session:
         names = [name for (name,) in session.execute(_USER_TABLES)]
         return {
             name: sorted(

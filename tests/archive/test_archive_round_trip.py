@@ -6,7 +6,7 @@ import json
 import random
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -313,16 +313,32 @@ def test_damage_is_told_by_the_frames_name(tmp_path: Path) -> None:
         reader.read(3)
 
 
+def reencoded(index: ArchiveIndex, change: Callable[[Any], object]) -> bytes:
+    """The index as another dbtool might have written it."""
+    document = json.loads(zstd.decompress(encode_index(index)[16:]))
+    change(document)
+    payload = b"dbtoolix" + zstd.compress(json.dumps(document).encode())
+    return struct.pack("<II", 0x184D2A5D, len(payload)) + payload
+
+
 def test_a_newer_format_is_told_apart_from_damage() -> None:
     index = ArchiveIndex({}, (), (Frame(FrameKind.HEADER, 0, 1, 1),))
-    frame = encode_index(index)
-    document = json.loads(zstd.decompress(frame[16:]))
-    document["format"]["version"] = 2
-    payload = b"dbtoolix" + zstd.compress(json.dumps(document).encode())
-    with pytest.raises(VerificationError, match="version is 2") as caught:
-        decode_index(struct.pack("<II", 0x184D2A5D, len(payload)) + payload)
+    with pytest.raises(VerificationError, match="has format 2") as caught:
+        decode_index(reencoded(index, lambda document: document["format"].update(version=2)))
     assert "newer dbtool" in str(caught.value.hint)
-    assert decode_index(frame) == index
+    assert decode_index(encode_index(index)) == index
+
+
+def test_fields_that_a_later_dbtool_added_are_passed_over() -> None:
+    view = SchemaObject(5, "VIEW", "public", "v", needs=(1, 2))
+    index = ArchiveIndex({}, (a_table(),), (Frame(FrameKind.HEADER, 0, 1, 1, objects=(view,)),), (view,))
+
+    def change(document: Any) -> None:
+        (table,), (frame,), (omitted,) = document["tables"], document["frames"], document["omitted"]
+        for item in (document, table, frame, frame["objects"][0], omitted):
+            item["of_a_later_version"] = {"any": [1]}
+
+    assert decode_index(reencoded(index, change)) == index
 
 
 def test_an_empty_file_and_other_files(tmp_path: Path) -> None:

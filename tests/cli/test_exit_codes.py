@@ -14,8 +14,12 @@ from typing import Any
 
 import pytest
 from tests.cli.running import backup, dbtool, environment, server
+from tests.sample_backups import begin, take
+from tests.tls import self_signed, tls_server
 
+from dbtool.catalog.repository import Repository
 from dbtool.model.connection import Connection
+from dbtool.storage.local import LocalStore
 
 Sql = Callable[..., "list[tuple[Any, ...]]"]
 
@@ -165,6 +169,39 @@ def test_a_damaged_backup_is_found_by_verify(shop: Connection, tmp_path: Path) -
     assert done.returncode == 6
     assert json.loads(done.stdout)["outcome"] == "failed"
     assert dbtool("verify", "--all", "--path", str(tmp_path)).returncode == 6
+
+
+def test_verify_all_means_what_was_completed(tmp_path: Path) -> None:
+    assert dbtool("verify", "--all", "--path", str(tmp_path)).returncode == 8
+    begin(Repository(LocalStore(tmp_path)), "broken").fail("the server went away")
+    done = dbtool("verify", "--all", "--path", str(tmp_path))
+    assert done.returncode == 8, done.stderr
+    whole, lost = take(tmp_path, "whole"), take(tmp_path, "lost")
+    assert dbtool("verify", "--all", "--path", str(tmp_path)).returncode == 0
+    (tmp_path / lost / "metadata.json").unlink()
+    done = dbtool("verify", "--all", "--path", str(tmp_path), "--json")
+    assert done.returncode == 6
+    outcomes = {one["backup"]: one["outcome"] for one in json.loads(done.stdout)["verifications"]}
+    assert outcomes == {whole: "passed", lost: "failed"}
+
+
+def test_tls_is_asked_for_on_the_command_line(tmp_path: Path) -> None:
+    with tls_server(tmp_path) as (tls, authority):
+        statement = ["-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", "--json"]
+        command = ["sql", *server(tls.connection()), *statement]
+        for mode, encrypted in (("disable", False), ("require", True)):
+            (result,) = json.loads(dbtool(*command, "--tls-mode", mode).stdout)["results"]
+            assert result["rows"] == [{"ssl": encrypted}]
+        proven = ["--tls-mode", "verify-full", "--tls-root-certificate"]
+        assert dbtool(*command, *proven, str(authority)).returncode == 0
+        (tmp_path / "stranger").mkdir()
+        self_signed(tmp_path / "stranger")
+        done = dbtool(*command, *proven, str(tmp_path / "stranger" / "server.crt"))
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "--tls-root-certificate" in done.stderr
+        done = dbtool(*command, "--tls-mode", "maybe")
+        assert done.returncode == 2
+        assert "verify-full" in done.stderr
 
 
 def test_doctor_looks_at_the_server(shop: Connection, tmp_path: Path) -> None:

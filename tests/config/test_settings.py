@@ -81,8 +81,12 @@ def test_manual_means_the_command_line_alone(folder: Path, monkeypatch: pytest.M
     write(folder / ".env", "DB_HOST=file\nDB_USER=file\n")
     write(folder / "dbtool.toml", "nonsense")
     monkeypatch.setenv("DB_USER", "environment")
+    monkeypatch.setenv("DB_PASSWORD_COMMAND", "'")
+    assert settings.load({}, use_files=False).client_directories == ()
+    monkeypatch.setenv("PG_BIN_DIRECTORY", "/opt/clients")  # says nothing about the server
     found = settings.load({"host": "given"}, use_files=False)
     assert (found.text("host"), found.text("user")) == ("given", None)
+    assert found.client_directories == ("/opt/clients",)
     with pytest.raises(UsageError, match="profile"):
         settings.load({}, "p", use_files=False)
 

@@ -24,9 +24,7 @@ class Dbtool:
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(SOURCES),
-            # Both ways of saying where client programs are: `--config manual` rules the first one out.
             "PG_BIN_DIRECTORY": str(programs),
-            "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             **(variables or {}),
         }
 

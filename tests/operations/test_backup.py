@@ -103,7 +103,11 @@ def test_a_full_backup_says_what_it_holds(shop: Connection, tmp_path: Path, sql:
     assert tables["no_key"].bytes == len(text)
     assert metadata.statistics["total_tables"] == 6
     assert metadata.statistics["total_rows_processed"] == 8204
-    assert {one.name.split("_")[-1] for one in metadata.artefacts} >= {"schema.sql", "globals.sql", "RESTORE.md"}
+    assert {one.name.split("_")[-1] for one in metadata.artefacts} >= {
+        "schema.sql",
+        "globals.sql",
+        "RESTORE.md",
+    }
     assert metadata.database["name"] == shop.database
     assert {"lsn", "timeline", "transaction_snapshot"} <= metadata.snapshot.keys()
     assert states(tmp_path) == [Status.COMPLETED]
@@ -179,7 +183,7 @@ def test_tables_by_name_and_by_pattern(
     metadata = backup(shop, tmp_path, *patterns)
     assert metadata.type is BackupType.PARTIAL
     assert "_partial_" in next(one.name for one in metadata.artefacts if one.name.endswith(".zst"))
-    assert {name for name in names_of(metadata)} == expected
+    assert names_of(metadata) == expected
 
 
 def test_a_name_that_is_there_wins_over_its_reading_as_a_pattern(
@@ -264,9 +268,7 @@ def test_all_databases_but_those_that_are_excluded(tmp_path: Path, sql: Sql) -> 
 
 
 @pytest.mark.parametrize("options", [{"level": 0}, {"level": 20}, {"jobs": 0}, {"jobs": 65}])
-def test_options_out_of_bounds_are_refused(
-    shop: Connection, tmp_path: Path, options: dict[str, int]
-) -> None:
+def test_options_out_of_bounds_are_refused(shop: Connection, tmp_path: Path, options: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         backup(shop, tmp_path, **options)
     assert states(tmp_path) == []
@@ -352,7 +354,10 @@ def test_an_empty_database(database: Connection, copy: Connection, tmp_path: Pat
 
 def test_memory_is_flat(database: Connection, tmp_path: Path, sql: Sql) -> None:
     """Two hundred megabytes of rows in frames of sixteen, with a queue of fifty."""
-    sql(database, "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 30) AS t FROM generate_series(1, 200000) AS n")
+    sql(
+        database,
+        "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 30) AS t FROM generate_series(1, 200000) AS n",
+    )
     sql(database, "ALTER TABLE wide ALTER t SET STORAGE EXTERNAL")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     backup(database, tmp_path, jobs=2)

@@ -17,7 +17,8 @@ from dbtool.model.archive import ArchiveIndex, Frame, FrameKind, SchemaObject, T
 
 INDEX_MAGIC = 0x184D2A5D  # a skippable frame: decoders pass over it
 INDEX_LABEL = b"dbtoolix"
-FORMAT = {"name": "dbtool-archive", "version": 1}
+FORMAT_VERSION = 1
+FORMAT = {"name": "dbtool-archive", "version": FORMAT_VERSION}
 _HEADER = struct.Struct("<II")
 _INDEX_LEVEL = 3
 
@@ -53,9 +54,10 @@ def decode_index(frame: bytes) -> ArchiveIndex:
     text = decompress_frame(frame[_HEADER.size + len(INDEX_LABEL) :], "the archive's index")
     try:
         document = json.loads(text)
-        if document["format"]["version"] != FORMAT["version"]:
+        version = int(document["format"]["version"])
+        if version > FORMAT_VERSION:
             raise VerificationError(
-                f"the archive's format version is {document['format']['version']}; this dbtool reads 1",
+                f"the archive has format {version}, this dbtool reads up to {FORMAT_VERSION}",
                 "use a newer dbtool",
             )
         return ArchiveIndex(
@@ -78,12 +80,21 @@ def _sparse(item: Any, skip: frozenset[str] = frozenset()) -> dict[str, Any]:
     }
 
 
+_OBJECT_FIELDS = frozenset(field.name for field in fields(SchemaObject))
+_FRAME_FIELDS = frozenset(field.name for field in fields(Frame))
+
+
+def _known(names: frozenset[str], document: dict[str, Any]) -> dict[str, Any]:
+    """A document without the fields that a later dbtool of the same format version may add."""
+    return {name: value for name, value in document.items() if name in names}
+
+
 def _object_to_json(item: SchemaObject) -> dict[str, Any]:
     return _sparse(item)
 
 
 def _object_from_json(document: dict[str, Any]) -> SchemaObject:
-    return SchemaObject(**{**document, "needs": tuple(document.get("needs", ()))})
+    return SchemaObject(**{**_known(_OBJECT_FIELDS, document), "needs": tuple(document.get("needs", ()))})
 
 
 def _frame_to_json(frame: Frame) -> dict[str, Any]:
@@ -98,7 +109,7 @@ def _frame_to_json(frame: Frame) -> dict[str, Any]:
 
 
 def _frame_from_json(document: dict[str, Any]) -> Frame:
-    values = dict(document)
+    values = _known(_FRAME_FIELDS, document)
     values["kind"] = FrameKind(values["kind"])
     values["digest"] = int(values.get("digest", "0"), 16)
     values["key_digest"] = int(values.get("key_digest", "0"), 16)

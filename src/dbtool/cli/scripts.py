@@ -19,6 +19,8 @@ _SETTINGS = {
     "port": "port",
     "user": "user",
     "password": "password",
+    "tls-mode": "tls_mode",
+    "tls-root-certificate": "tls_root_certificate",
 }
 
 

@@ -85,7 +85,8 @@ def load(
     """The settings of this run. Raises UsageError.
 
     `command_line` has the names of dbtool.toml; what was not given is None. Without `use_files`
-    nothing but the command line counts, as with `--config manual`.
+    nothing but the command line counts, as with `--config manual`; where client programs lie is no
+    connection option, and the environment may say it even so.
     """
     if profile is not None and not use_files:
         raise UsageError("a profile is read from a file, and the files were ruled out", "Use --config file.")
@@ -100,6 +101,9 @@ def load(
         folder = _current_folder()
         dotenv, notes = sources.from_dotenv(folder)
         layers = [dotenv, sources.from_toml(folder, profile), sources.from_environment(os.environ, folder)]
+    else:
+        variable = known.KNOWN["client_directory"].variable
+        layers = [sources.from_environment({variable: os.environ.get(variable, "")}, Path())]
     given = _from_command_line(command_line)
     if "password" in given:
         notes.append("others on this machine can see a password on the command line while dbtool runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dbtool.config.known import TLS_MODES
 from dbtool.console.grammar import Command, Kind, Operand, Option
 
 JSON = Option("json", "print one JSON document on stdout")
@@ -153,6 +154,13 @@ CONNECTION = (
     Option("port", "the server's port", Kind.NUMBER, "PORT", minimum=1, maximum=65535),
     Option("user", "the account", Kind.TEXT, "USER"),
     Option("password", "its password; others on this machine can see it here", Kind.TEXT, "PASSWORD"),
+    Option("tls-mode", "how much TLS, in libpq's words", Kind.CHOICE, "MODE", TLS_MODES),
+    Option(
+        "tls-root-certificate",
+        "the authority that must have signed the server's certificate",
+        Kind.TEXT,
+        "FILE",
+    ),
     Option("profile", "a profile of dbtool.toml", Kind.TEXT, "NAME"),
 )
 _PROFILE = CONNECTION[-1]

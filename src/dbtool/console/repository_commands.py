@@ -88,12 +88,12 @@ def rebuild_catalogue(context: Context, call: Call) -> ExitCode:
 
 
 def _all_backups(context: Context, call: Call) -> list[Resolved]:
-    """Every backup but those that are not, or never became, complete."""
+    """Every backup that was completed, damaged ones too."""
     from dbtool.catalog.repository import Repository
-    from dbtool.operations import listing
+    from dbtool.operations.verify import worth_verifying
 
     store = context.store(call)
-    found = [one.id for one in listing.list_backups(store) if one.status not in ("running", "interrupted")]
+    found = worth_verifying(store)
     if not found:
         raise NotFoundError(f"there is no backup to verify in {store.url}")
     repository = Repository(store)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dbtool.engines.postgres import connect, doctor_rights, tools
 from dbtool.engines.postgres.doctor_facts import Facts, some
+from dbtool.engines.postgres.messages import readable_errors
 from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.errors import ConnectionFailedError, DbtoolError
 from dbtool.model.check import Check, State
@@ -53,7 +54,7 @@ def examine(connection: Connection, client_directories: Iterable[str] = ()) -> R
     except DbtoolError as error:
         state = Check("connection", State.PROBLEM, error.message, error.hint)
         return Report((state, *_client_programs(0, directories)), None)
-    with session:
+    with readable_errors("looking at the server"), session:
         session.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)")
         facts = Facts.read(session)
         checks = [_connection(facts), *_server_version(facts)]
@@ -62,6 +63,8 @@ def examine(connection: Connection, client_directories: Iterable[str] = ()) -> R
             try:
                 checks += look(facts)
             except psycopg.Error as error:
+                if session.closed:  # nothing more can be looked at
+                    raise
                 name = look.__name__.strip("_").replace("_", " ")
                 checks.append(Check(name, State.NOTE, f"could not be looked at: {_first_line(error)}"))
         checks += _replication_connection(connection, facts)

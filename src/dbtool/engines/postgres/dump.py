@@ -12,6 +12,7 @@ from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.postgres import after, introspect, schema, selection
 from dbtool.engines.postgres.connect import client_environment, codec_of
 from dbtool.engines.postgres.guide import restore_guide
+from dbtool.engines.postgres.messages import readable_errors, server_error
 from dbtool.engines.postgres.plan import bucket_bytes, plan_chunks
 from dbtool.engines.postgres.quoting import conninfo, quote_identifier
 from dbtool.engines.postgres.reader import CopyReader, open_in_snapshot
@@ -23,6 +24,8 @@ from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
 from dbtool.model.connection import Connection
 from dbtool.model.database import Table
 from dbtool.progress import Progress
+
+_RELATIONS = 1259  # the OID of pg_class, by which pg_dump says that an OID is a relation's
 
 
 class PostgresSource:
@@ -127,7 +130,8 @@ class PostgresSource:
 
     def chunks(self) -> Sequence[Chunk]:
         """All chunks, the largest tables first, but those of tables whose rows need other rows."""
-        chunks = plan_chunks(self._held.session, self.server, self.tables, self._codec)
+        with readable_errors("planning the reading of rows"):
+            chunks = plan_chunks(self._held.session, self.server, self.tables, self._codec)
         self._last = [chunk for chunk in chunks if self._place_in_line(chunk) is not None]
         self._last.sort(key=lambda chunk: self._place_in_line(chunk) or 0)
         return [chunk for chunk in chunks if self._place_in_line(chunk) is None]
@@ -147,16 +151,18 @@ class PostgresSource:
 
     def open_reader(self) -> CopyReader:
         """A connection of its own in the shared snapshot."""
-        session, begin = open_in_snapshot(self._connection, self._held.exported())
-        return CopyReader(
-            session, self.tables, self._codec, self.key_buckets, begin, self._handed_back.append
-        )
+        with readable_errors("joining the snapshot"):
+            session, begin = open_in_snapshot(self._connection, self._held.exported())
+            return CopyReader(
+                session, self.tables, self._codec, self.key_buckets, begin, self._handed_back.append
+            )
 
     def leftover_reader(self) -> CopyReader:
         """The holder's own connection, which needs no new locks."""
-        return CopyReader(
-            self._held.session, self.tables, self._codec, self.key_buckets, None, self._handed_back.append
-        )
+        with readable_errors("holding the snapshot"):
+            return CopyReader(
+                self._held.session, self.tables, self._codec, self.key_buckets, None, self._handed_back.append
+            )
 
     def leftovers(self) -> Sequence[Chunk]:
         """Chunks of tables for whose exclusive lock somebody is waiting, and those whose rows can
@@ -168,9 +174,13 @@ class PostgresSource:
     def after_data(self) -> Iterator[Block]:
         """Sequences, large objects, indexes, constraints, privileges, views' contents, the footer."""
         reach("rows-read")
+        with readable_errors("reading what comes behind the rows"):
+            yield from self._after_data()
+
+    def _after_data(self) -> Iterator[Block]:
         self._held.check()
         parts = self._schema.result()
-        chosen = {part.entry.oid: part.entry.number for part in parts if part.entry.oid}
+        chosen = {part.entry.oid: part.entry.number for part in parts if part.entry.class_oid == _RELATIONS}
         sequences = introspect.sequences(self._held.control, quote_identifier)
         if self._chosen is not None:
             sequences = [item for item in sequences if item.identity in chosen]
@@ -199,13 +209,16 @@ class PostgresSource:
 
 def _explain_pg_dump(error: process.ProgramFailedError) -> DbtoolError:
     text = error.stderr
-    if "lock timeout" in text or "could not obtain lock" in text:
+    # While it takes its locks, pg_dump lets no statement last longer than a lock may.
+    if any(sign in text for sign in ("lock timeout", "statement timeout", "could not obtain lock")):
         return BusyError(
             "somebody waits for an exclusive lock on a table, and pg_dump waits behind it",
             "wait for it to end, or allow more with -lock-timeout SECONDS",
         )
     if "permission denied" in text:
         return RefusedError(f"not allowed to read the schema: {error.message}", "see dbtool doctor")
+    if "max_locks_per_transaction" in text:  # the server's hint, which is not translated
+        return server_error("53200", "the server has no room for the locks", None, "reading the schema")
     # What is wrong stands in the first such line; the last one is the query.
     reason = next((line for line in text.splitlines() if " error: " in line), error.message)
     return DbtoolError(

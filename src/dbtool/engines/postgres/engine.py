@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtool.engines.base import SourceOptions, TargetOptions
+from dbtool.engines.postgres.messages import readable_errors
 from dbtool.model.archive import ArchiveIndex
 from dbtool.model.connection import Connection
 from dbtool.progress import Progress
@@ -26,7 +27,8 @@ class PostgresEngine:
         """Take locks and snapshot."""
         from dbtool.engines.postgres.dump import PostgresSource
 
-        return PostgresSource(connection, options, progress)
+        with readable_errors("looking at the database"):
+            return PostgresSource(connection, options, progress)
 
     def open_session(self, connection: Connection) -> PostgresSession:
         """A connection for SQL."""
@@ -40,12 +42,16 @@ class PostgresEngine:
         """A place on a server to restore to."""
         from dbtool.engines.postgres.target import PostgresTarget
 
-        return PostgresTarget(connection, index, options)
+        with readable_errors("looking at the server"):
+            return PostgresTarget(connection, index, options)
 
     def databases(self, connection: Connection) -> list[str]:
         """Every database that is no template."""
         from dbtool.engines.postgres import introspect
         from dbtool.engines.postgres.connect import connect
 
-        with connect(connection.with_database("postgres")) as session:
+        with (
+            readable_errors("listing the databases"),
+            connect(connection.with_database("postgres")) as session,
+        ):
             return introspect.databases(session)

@@ -82,7 +82,8 @@ def make_plan(
         Stage(
             "rows that need other rows", _row_tasks(index, last, [], last_indexes, relations, in_line=True)
         ),
-        *_ordered_stages([*joining, *after]),
+        # A partition's keys are whole, and so can become those of its table, once theirs are attached.
+        *_ordered_stages([*after, *joining]),
         Stage("statistics", _analyze_tasks(index, tables, relations)),
         Stage("materialised views", _in_order(of_kind[FrameKind.REFRESH])),
         Stage("database", _in_order(of_kind[FrameKind.DATABASE])),

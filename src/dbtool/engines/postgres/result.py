@@ -14,7 +14,6 @@ from dbtool.engines.session import ResultColumn
 from dbtool.errors import SqlError
 
 if TYPE_CHECKING:
-    from psycopg import pq
     from psycopg.pq.abc import PGresult
 
 # Few enough that wide rows stay small in memory, enough that a narrow row costs no call of its own.
@@ -33,18 +32,14 @@ class Wire(Protocol):
     """What a result needs of the session that it belongs to."""
 
     @property
-    def pgconn(self) -> pq.abc.PGconn:
-        """The connection."""
-
-    @property
     def is_utf8(self) -> bool:
         """Whether all text on the connection is known to be UTF-8."""
 
     def next_result(self) -> PGresult | None:
         """Wait for the server's next result; None after the last. Raises what the server refuses."""
 
-    def wait_readable(self) -> bool:
-        """Wait until the server has sent something."""
+    def next_copied(self) -> bytes | None:
+        """What COPY … TO STDOUT sends next; None after its end. Raises what the server refuses."""
 
     def end_statement(self) -> None:
         """Ask the server to end the running statement, and read what it still sends."""
@@ -178,14 +173,11 @@ class PostgresResult:
     def _copied_lines(self) -> Iterator[Sequence[Sequence[str | None]]]:
         self._first = None
         while not self._is_done:
-            length, data = self._wire.pgconn.get_copy_data(1)
-            if length > 0:
-                yield [(bytes(data).decode("utf-8", "surrogateescape").removesuffix("\n"),)]
-            elif length == 0:
-                self._wire.wait_readable()
-                self._wire.pgconn.consume_input()
-            else:
+            line = self._wire.next_copied()
+            if line is None:
                 self._finish(self._wire.read_to_end())
+            else:
+                yield [(line.decode("utf-8", "surrogateescape").removesuffix("\n"),)]
 
     def _finish(self, status: str) -> None:
         self._status = status

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,13 @@ _SETTINGS_BEHIND = re.compile(rb"(?:SET default_(?:tablespace|table_access_metho
 _TRAILER = b"-- Completed on "
 _GROUP_BYTES = 1 << 20
 _LAST_KINDS = ("EVENT TRIGGER",)
+_NAME = rb'("(?:[^"]|"")*"|[^\s".]+)'
+_ATTACHMENT = re.compile(
+    rb"^ALTER TABLE ONLY " + _NAME + rb"\." + _NAME + rb" ATTACH PARTITION .*?;\n(?=ALTER |\n|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+# Between the numbers of pg_dump's objects and those of our own.
+_FIRST_ATTACHMENT_NUMBER = 500_000_000
 # The spelling of string literals, which a database may set otherwise; our script's header says "on".
 _SESSION_OPTIONS = "-c standard_conforming_strings=on -c quote_all_identifiers=off"
 
@@ -114,7 +121,47 @@ def split_script(script: bytes, entries: Iterable[TocEntry]) -> list[SchemaPart]
                 kind=_kind_of(entry, phase),
             )
         )
-    return parts
+    return [piece for part in parts for piece in _attachment_apart(part, by_number)]
+
+
+def _attachment_apart(part: SchemaPart, entries: Mapping[int, TocEntry]) -> Iterator[SchemaPart]:
+    """A partition, then what attaches it: pg_dump 14 and newer make that an object of its own, so
+    that a partition can be had alone; older ones write it into the partition's definition."""
+    found = _ATTACHMENT.search(part.entry.definition) if part.entry.kind == "TABLE" else None
+    if found is None:
+        yield part
+        return
+    parent = tuple(_unquoted(name) for name in found.groups())
+    tables = [number for number in part.entry.needs if number in entries and entries[number].kind == "TABLE"]
+    # A table may need another for the type of a column, too.
+    is_parent = [number for number in tables if len(tables) == 1 or _name_of(entries[number]) == parent]
+    statement = found[0]
+    definition = part.entry.definition.replace(statement, b"", 1)
+    entry = replace(part.entry, definition=definition)
+    text = part.text[: part.definition_offset] + part.text[part.definition_offset :].replace(
+        statement, b"", 1
+    )
+    yield replace(part, entry=entry, text=text, owner_offset=part.owner_offset - len(statement))
+    attachment = replace(
+        entry,
+        number=_FIRST_ATTACHMENT_NUMBER + entry.number,
+        kind="TABLE ATTACH",
+        class_oid=0,
+        oid=0,
+        definition=statement,
+        tablespace=None,
+        access_method=None,
+        needs=(entry.number, *is_parent),
+    )
+    yield SchemaPart(attachment, statement + b"\n\n", 0, len(statement) + 2, part.kind)
+
+
+def _name_of(entry: TocEntry) -> tuple[bytes, bytes]:
+    return entry.namespace.encode("utf-8", "surrogateescape"), entry.tag.encode("utf-8", "surrogateescape")
+
+
+def _unquoted(name: bytes) -> bytes:
+    return name[1:-1].replace(b'""', b'"') if name.startswith(b'"') else name
 
 
 def _script_end(script: bytes, position: int) -> int:

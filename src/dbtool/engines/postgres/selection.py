@@ -33,15 +33,15 @@ _BELONGING = frozenset(
         "ROW SECURITY",
         "RULE",
         "SEQUENCE",
-        "SEQUENCE OWNED BY",
         "STATISTICS",
         "TABLE ATTACH",
         "TRIGGER",
     }
 )
+_KEYS = ("CONSTRAINT", "INDEX")
 _RELATION_KINDS = ("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW")
 # Objects that come along once all that they speak of is there.
-_REMARKS = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
+_REMARKS = frozenset({"ACL", "COMMENT", "SECURITY LABEL", "SEQUENCE OWNED BY"})
 # Objects without which a table is still the same table: rather left out than given a broken need.
 _OPTIONAL = frozenset({"FK CONSTRAINT", "POLICY", "RULE", "TRIGGER", "TABLE ATTACH", "INDEX ATTACH"})
 
@@ -109,7 +109,7 @@ def only_chosen(tables: Iterable[Table], chosen: ChosenTables) -> list[Table]:
 
 
 def match_names(pattern: str, items: Iterable[Any], name_of: Callable[[Any], tuple[str, str]]) -> list[Any]:
-    """The items that a table pattern names."""
+    """The items that a table pattern names. A pattern with a dot may speak of the schema too."""
     listed = list(items)
     exact = [item for item in listed if pattern in (name_of(item)[1], ".".join(name_of(item)))]
     if exact:
@@ -118,7 +118,8 @@ def match_names(pattern: str, items: Iterable[Any], name_of: Callable[[Any], tup
     return [
         item
         for item in listed
-        if matcher(name_of(item)[1], pattern) or matcher(".".join(name_of(item)), pattern)
+        if matcher(name_of(item)[1], pattern)
+        or ("." in pattern and matcher(".".join(name_of(item)), pattern))
     ]
 
 
@@ -237,7 +238,11 @@ def own_relation(item: SchemaObject, relations: Mapping[int, SchemaObject]) -> i
 
 
 class _Closure:
-    """All that an object needs, at any depth, itself included."""
+    """All that an object needs, at any depth, itself included.
+
+    A partition's index or key can be made without that of the partitioned table, behind which
+    pg_dump puts it: attaching the one to the other is an object of its own.
+    """
 
     def __init__(self, objects: dict[int, SchemaObject]) -> None:
         self._objects = objects
@@ -252,6 +257,13 @@ class _Closure:
                 current = waiting.pop()
                 if current in self._objects and current not in found:
                     found.add(current)
-                    waiting.extend(self._objects[current].needs)
+                    waiting.extend(self._needs(self._objects[current]))
             self._known[number] = frozenset(found)
         return self._known[number]
+
+    def _needs(self, item: SchemaObject) -> Iterable[int]:
+        if item.kind not in _KEYS:
+            return item.needs
+        return (
+            need for need in item.needs if need not in self._objects or self._objects[need].kind not in _KEYS
+        )

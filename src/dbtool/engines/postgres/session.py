@@ -108,7 +108,8 @@ class PostgresSession:
 
     def names(self) -> Names:
         """Read the database's names on a connection of its own."""
-        with connect(self._where, application_name="dbtool") as connection:
+        doing = "reading the names of the database"
+        with messages.readable_errors(doing), connect(self._where, application_name="dbtool") as connection:
             return names.load(connection)
 
     def describe(self, pattern: str | None) -> list[str]:
@@ -118,8 +119,9 @@ class PostgresSession:
         self._be_ready()
         assert self._connection is not None  # noqa: S101
         if self._has_raw_bytes():  # which the driver would not decode
-            with connect(self._where, application_name="dbtool") as connection:
-                return describe.describe(connection, pattern)
+            doing = "reading the catalogue"
+            with messages.readable_errors(doing), connect(self._where, application_name="dbtool") as other:
+                return describe.describe(other, pattern)
         try:
             return describe.describe(self._connection, pattern)
         except psycopg.Error as error:
@@ -155,20 +157,26 @@ class PostgresSession:
 
     def next_result(self) -> PGresult | None:
         """The next result of the running statement; None after its last."""
-        import psycopg
         from psycopg.pq import ExecStatus
 
         pgconn = self.pgconn
-        try:
+        with self._noticing_loss():
             while pgconn.is_busy():
                 self.wait_readable()
                 pgconn.consume_input()
             result = pgconn.get_result()
-        except psycopg.OperationalError as error:
-            raise self._lost(str(error)) from error
         if result is not None and result.status == ExecStatus.FATAL_ERROR:
             raise self._failed(result)
         return result
+
+    def next_copied(self) -> bytes | None:
+        """What COPY … TO STDOUT sends next; None after its end."""
+        pgconn = self.pgconn
+        with self._noticing_loss():
+            while (found := pgconn.get_copy_data(1))[0] == 0:
+                self.wait_readable()
+                pgconn.consume_input()
+        return bytes(found[1]) if found[0] > 0 else None
 
     def wait_readable(self, timeout_seconds: float | None = None) -> bool:
         """Wait for the server. The first Ctrl-C cancels the statement, the second drops the connection."""
@@ -197,10 +205,8 @@ class PostgresSession:
         tag = b""
         while (result := self.next_result()) is not None:
             if result.status == ExecStatus.COPY_OUT:
-                while (length := self.pgconn.get_copy_data(1)[0]) >= 0:
-                    if length == 0:
-                        self.wait_readable()
-                        self.pgconn.consume_input()
+                while self.next_copied() is not None:
+                    pass
             tag = result.command_status or tag
         return tag.decode("utf-8", "replace")
 
@@ -217,15 +223,13 @@ class PostgresSession:
 
         pgconn = self.pgconn
         self._is_cancelled = False
-        try:
+        with self._noticing_loss():
             send(pgconn)
             if hasattr(pgconn, "set_chunked_rows_mode") and psycopg.capabilities.has_stream_chunked():
                 pgconn.set_chunked_rows_mode(ROWS_PER_BATCH)
             else:
                 pgconn.set_single_row_mode()
             self._flush()
-        except psycopg.OperationalError as error:
-            raise self._lost(str(error)) from error
         result = self.next_result()
         if result is None:
             raise self._lost("the server gave no answer")
@@ -233,14 +237,10 @@ class PostgresSession:
 
     def _exchange(self, send: Callable[[PGconn], None]) -> PGresult | None:
         """Send one message of the extended protocol; its answer."""
-        import psycopg
-
         self._is_cancelled = False
-        try:
+        with self._noticing_loss():
             send(self.pgconn)
             self._flush()
-        except psycopg.OperationalError as error:
-            raise self._lost(str(error)) from error
         answer = None
         while (result := self.next_result()) is not None:
             answer = result
@@ -272,8 +272,9 @@ class PostgresSession:
 
     def _refuse_input(self) -> SqlError:
         """End a COPY … FROM STDIN before any row went in."""
-        self.pgconn.put_copy_end(b"dbtool has no input for it")
-        self._flush()
+        with self._noticing_loss():
+            self.pgconn.put_copy_end(b"dbtool has no input for it")
+            self._flush()
         with contextlib.suppress(SqlError):
             self.read_to_end()
         self._after_statement()
@@ -291,7 +292,8 @@ class PostgresSession:
         pgconn = self._connection.pgconn
         if self._has_raw_bytes():
             # Elsewhere `connect` has seen to UTF-8; here the server would refuse to send some values.
-            self._connection.execute("SET client_encoding TO 'SQL_ASCII'")
+            with messages.readable_errors("setting the encoding"):
+                self._connection.execute("SET client_encoding TO 'SQL_ASCII'")
         version = (pgconn.parameter_status(b"server_version") or b"").decode().split(" ")[0]
         self._server_label = f"PostgreSQL {version}"
         self._in_transaction = False
@@ -334,6 +336,15 @@ class PostgresSession:
     def _drop(self) -> None:
         self.close()
         self._in_transaction = False
+
+    @contextlib.contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        import psycopg
+
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            raise self._lost(str(error)) from error
 
     def _lost(self, why: str) -> ConnectionFailedError:
         """What to raise when the connection went away while a statement ran."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.postgres import introspect
 from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect
+from dbtool.engines.postgres.messages import readable_errors
 from dbtool.engines.postgres.quoting import qualified
 from dbtool.errors import BusyError, DbtoolError, RefusedError
 from dbtool.failpoints import reach
@@ -44,7 +45,8 @@ class HeldSnapshot:
             backup_session_settings(self.control)
             backup_session_settings(self.session)
             self.server = introspect.server_facts(self.control)
-            self._hold()
+            with readable_errors("taking locks and snapshot"):
+                self._hold()
         except BaseException:
             self.close()
             raise
@@ -115,7 +117,8 @@ class HeldSnapshot:
 
     def check(self) -> None:
         """Raise unless the transaction, and with it locks and snapshot, is still there."""
-        self.session.execute("SELECT 1")
+        with readable_errors("holding the snapshot"):
+            self.session.execute("SELECT 1")
 
     def close(self) -> None:
         """Let go of everything."""

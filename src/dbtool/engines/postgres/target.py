@@ -15,6 +15,7 @@ from dbtool.engines.postgres import introspect
 from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect, set_client_encoding
 from dbtool.engines.postgres.globals import restore_globals
 from dbtool.engines.postgres.load import CopyLoader
+from dbtool.engines.postgres.messages import readable_errors
 from dbtool.engines.postgres.plan import plan_chunks
 from dbtool.engines.postgres.replace import TableReplacement
 from dbtool.engines.postgres.restore_plan import RestorePlan, make_plan
@@ -71,7 +72,7 @@ class PostgresTarget:
     def prepare(self) -> None:
         """Decide between a new database and the existing one, and make it ready."""
         chosen = self._chosen_tables()
-        with self._maintenance() as session:
+        with readable_errors("preparing the database"), self._maintenance() as session:
             exists = database_exists(session, self._name)
             existing = self._existing_objects() if exists else []
             tables = frozenset((schema, name) for schema, name, kind in existing if kind in ("r", "p", "f"))
@@ -182,7 +183,7 @@ class PostgresTarget:
 
     def comparisons(self) -> Sequence[tuple[int, Chunk]]:
         """What to read back of every table that was restored."""
-        with connect(self._working_connection) as session:
+        with readable_errors("looking at what was restored"), connect(self._working_connection) as session:
             backup_session_settings(session, loading=True)
             present = {(table.schema, table.name): table for table in introspect.tables(session)}
             server = introspect.server_facts(session)
@@ -208,7 +209,7 @@ class PostgresTarget:
         if self._replacement is not None:
             self._replacement.finish()
         if self._staged is not None:
-            with self._maintenance() as session:
+            with readable_errors("putting the database in its place"), self._maintenance() as session:
                 self.notes += self._staged.take_place(session, self._options.replace)
         self._is_finished = True
 
