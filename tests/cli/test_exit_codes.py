@@ -185,6 +185,36 @@ def test_verify_all_means_what_was_completed(tmp_path: Path) -> None:
     assert outcomes == {whole: "passed", lost: "failed"}
 
 
+def test_a_harmless_statement_loads_no_more_than_it_needs(shop: Connection) -> None:
+    program = [sys.executable, "-X", "importtime", "-m", "dbtool", "sql", *server(shop), "-c", "SELECT 1"]
+    done = subprocess.run(program, capture_output=True, text=True, env=environment(), check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "psycopg_binary" in imported  # and not the implementation in Python
+    assert not imported & {"sqlglot", "rich", "prompt_toolkit", "pygments", "xxhash", "backports.zstd"}
+    assert not imported & {"dbtool.engines.base", "dbtool.catalog.names", "dbtool.process", "dbtool.rows"}
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one(shop: Connection, tmp_path: Path) -> None:
+    def export(statement: str) -> list[str]:
+        return ["sql", *server(shop), "-c", statement, "--extract", "--output", str(tmp_path)]
+
+    strange = tmp_path / ".not_query_of_ours.part"
+    strange.touch()
+    program = [sys.executable, "-m", "dbtool", *export("SELECT pg_sleep(60)")]
+    slow = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    deadline = time.monotonic() + 30
+    while not (hidden := set(tmp_path.glob(".*.part")) - {strange}):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert dbtool(*export("SELECT 1")).returncode == 0
+    assert all(path.exists() for path in hidden)  # its process lives
+    slow.kill()
+    slow.communicate()
+    assert dbtool(*export("SELECT 2")).returncode == 0
+    assert set(tmp_path.glob(".*")) == {strange}
+    assert len(list(tmp_path.glob("*.csv"))) == 2
+
+
 def test_tls_is_asked_for_on_the_command_line(tmp_path: Path) -> None:
     with tls_server(tmp_path) as (tls, authority):
         statement = ["-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", "--json"]

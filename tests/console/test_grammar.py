@@ -153,6 +153,8 @@ def test_sql_as_an_action(arguments: list[str], statement: str, options: dict[st
         ('SQL SELECT "a', False),
         ("SQL SELECT 1 /* x", False),
         ("SQL SELECT 1 -- it's", True),
+        ("SQL CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;", False),
+        ("SQL CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END;", True),
         ("list", True),
         ("list -path '/a", False),
         ("\\d it's", True),

@@ -274,7 +274,7 @@ def test_pg_dump_waits_no_longer_than_it_may(filled: Connection, tmp_path: Path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HeldSnapshot, "_hold", hold)
-        with pytest.raises(BusyError, match="exclusive lock") as caught:
+        with pytest.raises(BusyError, match=r"exclusive lock on public\.a,") as caught:
             backup(filled, tmp_path, lock_timeout_seconds=1.0)
     waiting[0].__exit__(None, None, None)
     assert "-lock-timeout" in str(caught.value.hint)

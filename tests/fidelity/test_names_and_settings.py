@@ -277,6 +277,6 @@ def test_without_superuser(place: MakeDatabase, dbtool: Dbtool, fidelity_server:
     found = take_picture(fidelity_server.connection("owned_copy"), programs)
     assert found.tables == expected.tables
     assert found.properties["owner"] == "ordinary"
-    native_copy(fidelity_server.connection("owned"), fidelity_server.connection("owned_native"), programs)
+    native_copy(source, fidelity_server.connection("owned_native", user="ordinary"), programs)
     native = take_picture(fidelity_server.connection("owned_native"), programs)
     assert "\n".join(difference(native, found, ("schema", "large_objects", "sequences"))) == ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from dbtool.model.check import Check, State
 from dbtool.model.connection import Connection
 from dbtool.operations import doctor
 from dbtool.servers.postgres import PostgresServer, find_server_bin
+from dbtool.storage.local import LocalStore
 
 ROLE = 'the "backup" o\'x'
 QUOTED = '"the ""backup"" o\'x"'
@@ -194,3 +197,22 @@ def test_repositories_that_do_not_work(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         (tmp_path / "closed").mkdir(mode=0o500)
         assert by_name(doctor.run(nowhere, str(tmp_path / "closed")))["repository"].state is State.PROBLEM
+
+
+def test_files_of_killed_uploads_are_counted_and_can_be_removed_as_it_says(tmp_path: Path) -> None:
+    nowhere = Connection("postgres", "d", "127.0.0.1", 1)
+    repository = tmp_path / "it's here"
+    store = LocalStore(repository)
+    uploads = [store.put(f"{folder}/data") for folder in ("a", "b", "b")]
+    for upload in uploads:
+        upload.write(b"x" * 1024)
+    temporary = sorted(repository.rglob(".dbtool-tmp-*"))
+    assert "unfinished files" not in by_name(doctor.run(nowhere, str(repository)))
+    an_hour_ago = time.time() - 3700
+    for path in temporary[:2]:
+        os.utime(path, (an_hour_ago, an_hour_ago))
+    check = by_name(doctor.run(nowhere, str(repository)))["unfinished files"]
+    assert (check.state, check.message) == (State.NOTE, "2 of processes that were killed, 2 KiB")
+    subprocess.run(["/bin/sh", "-c", str(check.mend)], check=True)
+    assert sorted(repository.rglob(".dbtool-tmp-*")) == temporary[2:]
+    assert "unfinished files" not in by_name(doctor.run(nowhere, str(repository)))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbtool.engines.base import Chunk, Stage, Tally, Task
+from dbtool.engines.base import Chunk, Loader, Stage, Tally, Task
 from dbtool.operations.scheduler import Scheduler
 
 
@@ -49,8 +49,12 @@ class Opener:
 
 def run(tasks: list[Task], workers: int, work: Callable[[Task], object]) -> list[Bookkeeper]:
     opener = Opener()
+
+    def do(_: Loader, task: Task) -> None:
+        work(task)
+
     with Scheduler(opener, workers) as scheduler:
-        scheduler.run(Stage("test", tuple(tasks)), lambda loader, task: work(task))
+        scheduler.run(Stage("test", tuple(tasks)), do)
     return opener.opened
 
 

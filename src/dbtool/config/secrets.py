@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dbtool import process, redaction
+from dbtool import redaction
 from dbtool.config.sources import Values
 from dbtool.errors import DbtoolError, UsageError
 
@@ -41,6 +41,8 @@ def _from_file(file: Path) -> str:
 def _from_command(command: tuple[str, ...]) -> str:
     if not command:
         raise UsageError("password_command is empty")
+    from dbtool import process
+
     try:
         output = process.run(command, deadline_seconds=_COMMAND_SECONDS).stdout
     except DbtoolError as error:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from dbtool.console.pager import page
 from dbtool.console.units import duration_text
 from dbtool.engines.session import Result, ResultColumn
 from dbtool.text import printable
@@ -53,6 +52,8 @@ def show(
     if result.columns is None:
         return f"{printable(result.status)}{_time_since(started, ' (', ')')}"
     lines = _Lines(result, result.columns, style)
+    from dbtool.console.pager import page
+
     if page(lines, out, height):
         count = f"{lines.count:,} row{'' if lines.count == 1 else 's'}"
     else:

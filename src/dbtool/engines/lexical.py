@@ -6,6 +6,7 @@ statement means is not decided here. Nothing here fails: what is open runs to th
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +17,7 @@ _SPACE = r"[ \t\n\r\f\v\0]+"
 _WORD = r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*"
 _NUMBER = r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 # The group whose name begins with `end` is empty, or a lone backslash, where a quote has no end.
-_POSTGRES = re.compile(
-    rf"""
+_POSTGRES = rf"""
     (?P<space>{_SPACE}|--[^\r\n]*)
   | (?P<comment>/\*)
   | (?P<string>[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?P<end_escape>'|\\?\Z)
@@ -27,11 +27,8 @@ _POSTGRES = re.compile(
   | (?P<word>{_WORD})
   | (?P<number>{_NUMBER}|\$\d+)
   | (?P<symbol>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_MYSQL = re.compile(
-    rf"""
+    """
+_MYSQL = rf"""
     (?P<space>{_SPACE}|--(?=[\x00-\x20]|\Z)[^\n]*|\#[^\n]*)
   | (?P<executed>/\*M?!\d*)
   | (?P<comment>/\*)
@@ -41,9 +38,7 @@ _MYSQL = re.compile(
   | (?P<word>{_WORD})
   | (?P<number>{_NUMBER})
   | (?P<symbol>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _ROUTINES = {
     "postgres": {"FUNCTION", "PROCEDURE"},
@@ -92,7 +87,7 @@ def tokens(text: str, dialect: str) -> Iterator[Token]:
     An open comment gives an open token of its own, an empty symbol.
     """
     is_mysql = dialect == "mysql"
-    match_at = (_MYSQL if is_mysql else _POSTGRES).match
+    match_at = _pattern(is_mysql).match
     position, length = 0, len(text)
     is_inside_executed = False
     while position < length:
@@ -122,6 +117,12 @@ def tokens(text: str, dialect: str) -> Iterator[Token]:
                 if key.startswith("end") and group is not None
             ]
             yield Token(Kind(name), match[0], start, is_open=ends in ([""], ["\\"]))
+
+
+@functools.cache
+def _pattern(is_mysql: bool) -> re.Pattern[str]:
+    """Compiled when it is needed, for that takes some milliseconds."""
+    return re.compile(_MYSQL if is_mysql else _POSTGRES, re.VERBOSE | re.DOTALL)
 
 
 def split(text: str, dialect: str) -> list[Statement]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 from dbtool.errors import ExitCode, UsageError
 from dbtool.model.check import Check, State
 from dbtool.model.connection import Connection
+from dbtool.storage.local import TEMPORARY_PREFIX, unfinished_files
+
+_LEFTOVER_MINUTES = 60  # who still writes does so more often
 
 
 def run(
@@ -62,6 +66,8 @@ def _repository(repository: str | None, database_bytes: int | None) -> Iterator[
         return
     yield Check("repository", State.OK, f"{folder}" + ("" if existing == folder else " will be made"))
     yield from _free_space(existing, database_bytes)
+    if existing == folder:
+        yield from _leftovers(folder)
 
 
 def _free_space(folder: Path, database_bytes: int | None) -> Iterator[Check]:
@@ -71,6 +77,19 @@ def _free_space(folder: Path, database_bytes: int | None) -> Iterator[Check]:
         return
     message = f"{_size(free)} free, the database has {_size(database_bytes)} on the server's disk"
     yield Check("free space", State.OK if free >= database_bytes else State.WARNING, message)
+
+
+def _leftovers(folder: Path) -> Iterator[Check]:
+    """Files that were being written when their process was killed. Nobody reads them."""
+    sizes = unfinished_files(folder, _LEFTOVER_MINUTES * 60)
+    if sizes:
+        find = f"find {shlex.quote(str(folder))} -name '{TEMPORARY_PREFIX}*' -mmin +{_LEFTOVER_MINUTES}"
+        yield Check(
+            "unfinished files",
+            State.NOTE,
+            f"{len(sizes):,} of processes that were killed, {_size(sum(sizes))}",
+            f"{find} -delete",
+        )
 
 
 def _size(size_bytes: int) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
+import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,7 +18,6 @@ from types import TracebackType
 from typing import BinaryIO
 
 from dbtool import platforms
-from dbtool.catalog.names import file_safe_name, utc_stamp
 from dbtool.engines.session import Result, Session
 from dbtool.errors import NotFoundError, RefusedError, StorageError, UsageError
 from dbtool.operations.sql_formats import FORMATS, format_for
@@ -28,6 +28,7 @@ from dbtool.progress import Progress
 Confirm = Callable[[Sequence[str]], bool]
 
 _BUFFER_BYTES = 1 << 20
+_LEFTOVER = re.compile(r"\..+_query_\d{8}_\d{6}\.[0-9a-f]{8}\.part", re.DOTALL)
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
@@ -135,19 +136,32 @@ class _OutputFile:
     """A file that has its name only when it is whole and durable; until then a hidden one beside it."""
 
     def __init__(self, folder: Path, database: str, suffix: str, moment: datetime) -> None:
+        from dbtool.catalog.names import file_safe_name, utc_stamp
+
         self._folder = folder
         self._stem = f"{file_safe_name(database)}_query_{utc_stamp(moment)}"
         self._suffix = suffix
-        self._temporary = folder / f".{self._stem}.{secrets.token_hex(4)}.part"
+        self._temporary = folder / f".{self._stem}.{os.urandom(4).hex()}.part"
         self.bytes_written = 0
         if not folder.is_dir():
             if os.path.lexists(folder):
                 raise StorageError(f"{folder} is not a folder", "-path names the folder of the export.")
             raise NotFoundError(f"there is no folder {folder}", f"Make it first: mkdir -p '{folder}'")
+        _remove_leftovers(folder)
         with self._explained():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | platforms.NO_FOLLOW | platforms.CLOSE_ON_EXEC
+            self._file: BinaryIO = os.fdopen(self._open_locked(), "wb", buffering=_BUFFER_BYTES)
+
+    def _open_locked(self) -> int:
+        """The hidden file, whose lock says that we live. Until we hold it, another export may take the
+        file for a dead one's and remove it: then it is made again."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | platforms.NO_FOLLOW | platforms.CLOSE_ON_EXEC
+        while True:
             descriptor = os.open(self._temporary, flags | platforms.BINARY, 0o600)
-            self._file: BinaryIO = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
+            with contextlib.suppress(OSError):  # a file system without locks: nobody removes anything
+                platforms.lock(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+            os.close(descriptor)
 
     def write(self, data: bytes) -> None:
         """Append."""
@@ -160,8 +174,8 @@ class _OutputFile:
         with self._explained():
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._file.close()
             path = self._name()
+            self._file.close()  # and only now its lock
             self._temporary.unlink(missing_ok=True)
             platforms.sync_folder(self._folder)
         return path
@@ -209,3 +223,23 @@ class _OutputFile:
                 f"cannot write to {self._folder}: {error.strerror or error}",
                 hints.get(error.errno or 0, "Choose a folder that you may write to."),
             ) from error
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the hidden files of exports that were killed: those whose lock nobody holds."""
+    for path in folder.glob(".*_query_*.part"):
+        if _LEFTOVER.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                _remove_if_dead(path)
+
+
+def _remove_if_dead(path: Path) -> None:
+    flags = os.O_RDWR | platforms.NO_FOLLOW | platforms.NON_BLOCKING | platforms.CLOSE_ON_EXEC
+    descriptor = os.open(path, flags)
+    try:
+        facts = os.fstat(descriptor)
+        is_ours = stat.S_ISREG(facts.st_mode) and platforms.is_own(facts)
+        if is_ours and platforms.lock(descriptor, timeout_seconds=0):
+            path.unlink()
+    finally:
+        os.close(descriptor)

@@ -8,7 +8,6 @@ MySQL's REPLACE and an upsert, which put a row in the place of another.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -148,6 +147,8 @@ def _parsed(text: str, dialect: str) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The parser warns of what it does not know; that is ours to handle and no news to the user."""
+    import logging
+
     logger = logging.getLogger("sqlglot")
     was_disabled, logger.disabled = logger.disabled, True
     try:

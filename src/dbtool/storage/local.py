@@ -319,6 +319,21 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
         raise translated(error, "read", folder) from error
 
 
+def unfinished_files(root: Path, age_seconds: float) -> list[int]:
+    """The sizes in bytes of all uploads below a folder to which nothing was written for so long: their
+    processes were killed, or they are stuck. What cannot be looked into is passed over."""
+    oldest = time.time() - age_seconds
+    sizes = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.startswith(TEMPORARY_PREFIX):
+                with contextlib.suppress(OSError):
+                    facts = Path(folder, name).lstat()
+                    if facts.st_mtime < oldest:
+                        sizes.append(facts.st_size)
+    return sizes
+
+
 def _pieces(file: BinaryIO, path: Path) -> Iterator[bytes]:
     with file:
         while True:

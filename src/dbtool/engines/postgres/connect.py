@@ -7,14 +7,13 @@ What went wrong is put into words in `connect_errors.py`.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbtool import process, redaction
+from dbtool import redaction
 from dbtool.config.sources import home_folder
 from dbtool.engines.postgres import connect_errors
 from dbtool.errors import UsageError
@@ -216,6 +215,8 @@ def is_local(host: str | None) -> bool:
     name = host.lower().rstrip(".")
     if name in _LOCAL_NAMES or name.endswith(".localhost"):
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(name.partition("%")[0]).is_loopback
     except ValueError:
@@ -325,6 +326,8 @@ def client_environment(connection: Connection) -> Iterator[dict[str, str]]:
     environment["PSQLRC"] = os.devnull
     environment["PGAPPNAME"] = "dbtool"
     password = parameters.get("password")
+    from dbtool import process
+
     with process.private_directory() as directory:
         if password:
             line = passfile_line(password).encode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import Any
 from dbtool import process
 from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.postgres import after, introspect, schema, selection
-from dbtool.engines.postgres.connect import client_environment, codec_of
+from dbtool.engines.postgres.connect import client_environment, codec_of, connect
 from dbtool.engines.postgres.guide import restore_guide
 from dbtool.engines.postgres.messages import readable_errors, server_error
 from dbtool.engines.postgres.plan import bucket_bytes, plan_chunks
@@ -81,7 +82,7 @@ class PostgresSource:
         try:
             parts = schema.read_schema(restore_tool, self._connection, arguments, self._codec)
         except process.ProgramFailedError as error:
-            raise _explain_pg_dump(error) from None
+            raise self._explain_pg_dump(error) from None
         if self._chosen is None:
             return parts
         objects = [schema.schema_object(part) for part in parts]
@@ -91,6 +92,32 @@ class PostgresSource:
             schema.aside(part, self._codec) for part in parts if part.entry.number in selected.aside
         ]
         return [part for part in parts if part.entry.number in selected.taken]
+
+    def _explain_pg_dump(self, error: process.ProgramFailedError) -> DbtoolError:
+        text = error.stderr
+        # While it takes its locks, pg_dump lets no statement last longer than a lock may.
+        if any(sign in text for sign in ("lock timeout", "statement timeout", "could not obtain lock")):
+            return BusyError(
+                f"somebody waits for an exclusive lock on {self._awaited()}, and pg_dump waits behind it",
+                "wait for it to end, or allow more with -lock-timeout SECONDS",
+            )
+        if "permission denied" in text:
+            return RefusedError(f"not allowed to read the schema: {error.message}", "see dbtool doctor")
+        if "max_locks_per_transaction" in text:  # the server's hint, which is not translated
+            return server_error("53200", "the server has no room for the locks", None, "reading the schema")
+        # What is wrong stands in the first such line; the last one is the query.
+        reason = next((line for line in text.splitlines() if " error: " in line), error.message)
+        return DbtoolError(
+            f"the schema could not be read: {reason}",
+            "if somebody was changing the schema just then, try again",
+        )
+
+    def _awaited(self) -> str:
+        """The tables that pg_dump could not lock: whoever waits for them waits for us still."""
+        with contextlib.suppress(Exception), connect(self._connection) as session:
+            if found := introspect.awaited_tables(session):
+                return ", ".join(found[:3])
+        return "a table"
 
     def _read_globals(self) -> bytes | None:
         tool = self._tools[2]
@@ -205,22 +232,3 @@ class PostgresSource:
         self._pool.shutdown(wait=False, cancel_futures=True)
         if hasattr(self, "_held"):
             self._held.close()
-
-
-def _explain_pg_dump(error: process.ProgramFailedError) -> DbtoolError:
-    text = error.stderr
-    # While it takes its locks, pg_dump lets no statement last longer than a lock may.
-    if any(sign in text for sign in ("lock timeout", "statement timeout", "could not obtain lock")):
-        return BusyError(
-            "somebody waits for an exclusive lock on a table, and pg_dump waits behind it",
-            "wait for it to end, or allow more with -lock-timeout SECONDS",
-        )
-    if "permission denied" in text:
-        return RefusedError(f"not allowed to read the schema: {error.message}", "see dbtool doctor")
-    if "max_locks_per_transaction" in text:  # the server's hint, which is not translated
-        return server_error("53200", "the server has no room for the locks", None, "reading the schema")
-    # What is wrong stands in the first such line; the last one is the query.
-    reason = next((line for line in text.splitlines() if " error: " in line), error.message)
-    return DbtoolError(
-        f"the schema could not be read: {reason}", "if somebody was changing the schema just then, try again"
-    )

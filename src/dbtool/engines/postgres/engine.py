@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtool.engines.base import SourceOptions, TargetOptions
 from dbtool.engines.postgres.messages import readable_errors
-from dbtool.model.archive import ArchiveIndex
 from dbtool.model.connection import Connection
-from dbtool.progress import Progress
 
 if TYPE_CHECKING:
+    from dbtool.engines.base import SourceOptions, TargetOptions
     from dbtool.engines.postgres.dump import PostgresSource
     from dbtool.engines.postgres.session import PostgresSession
     from dbtool.engines.postgres.target import PostgresTarget
+    from dbtool.model.archive import ArchiveIndex
+    from dbtool.progress import Progress
 
 
 class PostgresEngine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from dbtool.engines.postgres.quoting import quote_identifier, quote_literal
+from dbtool.engines.postgres.quoting import conninfo, quote_identifier, quote_literal
 from dbtool.text import printable
 
 # The first minor of each major whose psql knows \restrict.
@@ -19,7 +19,7 @@ def restore_guide(main_name: str, backup: dict[str, Any], is_partial: bool, has_
     server = backup["server"]["version"]
     clients = ", ".join(f"{client['program']} {client['version']}" for client in backup["clients"])
     file = shlex.quote(main_name if not main_name.startswith("-") else f"./{main_name}")
-    target = shlex.quote(f"dbname={_conninfo_value(name)}") if _is_special(name) else shlex.quote(name)
+    target = _word(conninfo(name) if _is_special(name) else name)
     what = "Some tables" if is_partial else "A full logical backup"
     return f"""# Restoring {printable(backup["id"])}
 
@@ -40,7 +40,8 @@ with an older psql, leave out the two lines that begin with `\\restrict` and `\\
 
        {_create_command(database)}
 
-3. Run the script in it. It stops at the first error, and psql then exits with 3:
+3. Run the script in it. It stops at the first error, and psql then exits with 3. (psql does not notice a file that
+   is cut off: `zstd -t` does, see below.)
 
        zstd -dc {file} | psql -X -q -o /dev/null -v ON_ERROR_STOP=1 {target}
 
@@ -48,7 +49,9 @@ with an older psql, leave out the two lines that begin with `\\restrict` and `\\
 
        psql -X -q -c ANALYZE {target}
 
-To have all or nothing, add `--single-transaction` to step 3.
+To have all or nothing, add `--single-transaction` to step 3. The database may have another name: in step 2 it stands
+in double quotes, in steps 3 and 4 as one word of the shell's. A name that begins with `-`, or has `=` or `://` in it,
+is said there as `"dbname='NAME'"`.
 
 ## Looking inside
 
@@ -63,14 +66,18 @@ every file here.
 def _roles_sentence(has_globals: bool) -> str:
     if has_globals:
         return (
-            "Objects are given to their owners, so the roles\n   must exist. `globals.sql` makes them, with "
-            "their passwords where they could be read:\n\n       psql -X -f globals.sql postgres\n"
+            "Objects are given to their owners, so the roles\n"
+            "   must exist. `globals.sql` makes them, with their passwords where they could be read:\n\n"
+            "       psql -X -f globals.sql postgres\n\n"
+            "   **Read it before.** Roles that are there already are an error that psql passes over, but it then\n"
+            "   sets their attributes, memberships and passwords to what they were on the old server: the\n"
+            "   superuser's too. `dbtool restore --globals` makes what is missing and leaves the rest as it is.\n"
         )
     return "Objects are given to their owners, so the\n   roles must exist; they are not in this backup."
 
 
 def _create_command(database: dict[str, Any]) -> str:
-    return f"psql -X -c {shlex.quote(create_database_sql(database, database['name']))} postgres"
+    return f"psql -X -c {_word(create_database_sql(database, database['name']))} postgres"
 
 
 def create_database_sql(
@@ -97,10 +104,21 @@ def create_database_sql(
 
 
 def _is_special(name: str) -> bool:
-    """Whether psql would take the name for an option, a connection string or a URL."""
-    return name.startswith("-") or "=" in name or "://" in name
+    """Whether psql would take the name for an option, a connection string or a URL, or `_word` could
+    lose a line break at its end."""
+    return name.startswith("-") or "=" in name or "://" in name or printable(name) != name
 
 
-def _conninfo_value(name: str) -> str:
-    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _word(text: str) -> str:
+    """One word of a shell's, on one line: what a terminal would obey, or not show, comes by printf."""
+    if printable(text) == text:
+        return shlex.quote(text)
+    escaped = "".join(
+        character.replace("\\", "\\\\") if printable(character) == character else _octal(character)
+        for character in text
+    )
+    return f"\"$(printf '%b' {shlex.quote(escaped)})\""
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\0{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))

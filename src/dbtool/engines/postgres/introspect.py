@@ -153,6 +153,14 @@ JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.rel
 WHERE l.pid = %s AND NOT l.granted AND l.locktype = 'relation'
 """
 
+_AWAITED_SQL = """
+SELECT DISTINCT n.nspname, c.relname FROM pg_locks AS l
+JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE NOT l.granted AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY 1, 2
+"""
+
 _SEQUENCES_SQL = """
 SELECT c.oid::bigint, n.nspname, c.relname, pg_sequence_last_value(c.oid)
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -281,6 +289,11 @@ def blocked_table(session: Session, process_id: int) -> str | None:
     """The table that another session waits to lock."""
     row = session.execute(_BLOCKED_SQL, (process_id,)).fetchone()
     return f"{row[0]}.{row[1]}" if row else None
+
+
+def awaited_tables(session: Session) -> list[str]:
+    """Tables for whose exclusive lock somebody waits."""
+    return [f"{schema}.{name}" for schema, name in session.execute(_AWAITED_SQL)]
 
 
 def tables(session: Session) -> list[Table]:

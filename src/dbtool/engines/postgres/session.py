@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines import lexical
-from dbtool.engines.postgres import describe, messages, names
+from dbtool.engines.postgres import messages
 from dbtool.engines.postgres.connect import connect
 from dbtool.engines.postgres.result import ROWS_PER_BATCH, PostgresResult
 from dbtool.engines.session import Names
@@ -108,6 +108,8 @@ class PostgresSession:
 
     def names(self) -> Names:
         """Read the database's names on a connection of its own."""
+        from dbtool.engines.postgres import names
+
         doing = "reading the names of the database"
         with messages.readable_errors(doing), connect(self._where, application_name="dbtool") as connection:
             return names.load(connection)
@@ -115,6 +117,8 @@ class PostgresSession:
     def describe(self, pattern: str | None) -> list[str]:
         """Lines that describe relations as `\\d` does."""
         import psycopg
+
+        from dbtool.engines.postgres import describe
 
         self._be_ready()
         assert self._connection is not None  # noqa: S101

@@ -68,7 +68,7 @@ class HeldSnapshot:
         )
 
     def _lock_all(self) -> bool:
-        """Lock every table; False if one went away in the meantime."""
+        """Lock every table; False if that must begin again, as when one went away in the meantime."""
         import psycopg
 
         tables = introspect.lockable_tables(self.control)
@@ -95,6 +95,7 @@ class HeldSnapshot:
                 psycopg.errors.UndefinedTable,
                 psycopg.errors.InvalidSchemaName,
                 psycopg.errors.WrongObjectType,
+                psycopg.errors.DeadlockDetected,
             ):
                 return False
             except psycopg.errors.InsufficientPrivilege as error:
