@@ -134,7 +134,7 @@ def test_tables_that_change_all_the_time_end_in_an_error(
 ) -> None:
     between(filled, *(f"CREATE TABLE new_{number} (n int)" for number in range(20)))
     with pytest.raises(BusyError, match="no lock on all of them") as caught:
-        held(filled)
+        held(filled, 0.01)
     assert "migration" in str(caught.value.hint)
 
 

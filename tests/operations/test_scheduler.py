@@ -124,7 +124,7 @@ def test_heavy_tasks_begin_first() -> None:
 
     def work(task: Task) -> None:
         order.append(task.number)
-        time.sleep(0.05)
+        time.sleep(0.01 if task.number == 1 else 0.2)
 
     run([*tasks, Task(3, "y", needs=(1,), weight=7)], 2, work)
     assert order[0] == 1

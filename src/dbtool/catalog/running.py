@@ -30,6 +30,7 @@ class ArtefactUpload:
         self._digest = hashlib.sha256()
         self._bytes = 0
         self.committed = False
+        self.aborted = False
 
     @property
     def written_bytes(self) -> int:
@@ -51,6 +52,7 @@ class ArtefactUpload:
 
     def abort(self) -> None:
         """Forget it, unless it was committed."""
+        self.aborted = not self.committed
         self._upload.abort()
 
     @property
@@ -101,8 +103,8 @@ class RunningBackup:
         return upload.artefact
 
     def artefacts(self) -> tuple[Artefact, ...]:
-        """Every file that was committed so far, in the order in which they were begun."""
-        return tuple(upload.artefact for upload in self._uploads)
+        """Every file so far that was not aborted, in the order in which they were begun."""
+        return tuple(upload.artefact for upload in self._kept())
 
     def complete(self, metadata: Metadata) -> None:
         """Make it a completed backup. Once `metadata.json` is written nothing can fail it any more."""
@@ -131,10 +133,13 @@ class RunningBackup:
             raise ValueError("this backup has ended")
         if metadata.id != self.id:
             raise ValueError(f"metadata of {metadata.id} for backup {self.id}")
-        if not all(upload.committed for upload in self._uploads):
+        if not all(upload.committed for upload in self._kept()):
             raise ValueError("an artefact was not committed")
-        if {upload.artefact for upload in self._uploads} != set(metadata.artefacts):
+        if {upload.artefact for upload in self._kept()} != set(metadata.artefacts):
             raise ValueError("the metadata does not name the artefacts that were written")
+
+    def _kept(self) -> list[ArtefactUpload]:
+        return [upload for upload in self._uploads if not upload.aborted]
 
     def _put_manifest(self) -> None:
         with self._store.put(f"{self.folder}/{names.MANIFEST}") as upload:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dbtool.engines.session import Session
+from dbtool.errors import BusyError
 from dbtool.model.archive import ArchiveIndex, Block, SchemaObject
 from dbtool.model.connection import Connection
 from dbtool.model.database import ServerFacts, Snapshot, Table
@@ -38,6 +39,13 @@ class Chunk:
     size_bytes: int  # on the server's disk, an estimate
     statement: bytes
     bounds: tuple[str, str] | None = None
+
+
+class LockQueuedError(BusyError):
+    """Somebody waits for an exclusive lock that our own locks bar, and bars our way in turn.
+
+    Only letting go of the source helps; another one may be opened at once.
+    """
 
 
 class Reader(Protocol):
@@ -65,7 +73,7 @@ class Source(Protocol):
     omitted: list[SchemaObject]
 
     def before_data(self) -> Iterator[Block]:
-        """The header and the schema objects that rows need."""
+        """The header and the schema objects that rows need. May raise `LockQueuedError`."""
 
     def chunks(self) -> Sequence[Chunk]:
         """The work that readers share, the largest tables first; `leftovers` are not among it."""

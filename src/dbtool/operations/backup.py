@@ -17,7 +17,7 @@ from dbtool.archive.zstd import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
 from dbtool.catalog import names
 from dbtool.catalog.repository import Repository
 from dbtool.catalog.running import RunningBackup
-from dbtool.engines.base import Engine, Source, SourceOptions
+from dbtool.engines.base import Engine, LockQueuedError, Source, SourceOptions
 from dbtool.errors import DbtoolError, NotFoundError, PartlyDoneError, UsageError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex, Frame, TableSummary
@@ -72,15 +72,21 @@ def logical_backup(
     with repository.begin(
         backup_id, type=kind, database=connection.database, engine=engine.name, started=started
     ) as running:
-        progress.phase("snapshot")
-        source = engine.open_source(connection, source_options, progress)
-        try:
-            main_name = names.main_file_name(kind, connection.database, started)
-            index = _write_archive(running, main_name, source, kind, started, level, jobs, progress)
-            progress.phase("finish")
-            _write_companions(running, source, main_name, index)
-        finally:
-            source.close()
+        main_name = names.main_file_name(kind, connection.database, started)
+        deadline = clock + options.lock_timeout_seconds
+        while True:
+            progress.phase("snapshot")
+            source = engine.open_source(connection, source_options, progress)
+            try:
+                index = _write_archive(running, main_name, source, kind, started, level, jobs, progress)
+                progress.phase("finish")
+                _write_companions(running, source, main_name, index)
+                break
+            except LockQueuedError:
+                if time.monotonic() > deadline:
+                    raise
+            finally:
+                source.close()
         metadata = _metadata(
             running, index, source, kind, started, time.monotonic() - clock, options, level, jobs
         )

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from dbtool import process
-from dbtool.engines.base import Chunk, SourceOptions
+from dbtool.engines.base import Chunk, LockQueuedError, SourceOptions
 from dbtool.engines.postgres import after, introspect, schema, selection
 from dbtool.engines.postgres.connect import client_environment, codec_of, connect
 from dbtool.engines.postgres.guide import restore_guide
@@ -19,13 +19,15 @@ from dbtool.engines.postgres.quoting import conninfo, quote_identifier
 from dbtool.engines.postgres.reader import CopyReader, open_in_snapshot
 from dbtool.engines.postgres.snapshot import HeldSnapshot
 from dbtool.engines.postgres.tools import find_tool
-from dbtool.errors import BusyError, DbtoolError, RefusedError
+from dbtool.errors import DbtoolError, RefusedError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
 from dbtool.model.connection import Connection
 from dbtool.model.database import Table
 from dbtool.progress import Progress
 
+# pg_dump locks what is locked already: it waits only behind somebody who waits for us.
+_QUEUE_SECONDS = 2.0
 _RELATIONS = 1259  # the OID of pg_class, by which pg_dump says that an OID is a relation's
 
 
@@ -77,7 +79,7 @@ class PostgresSource:
             self.database["name"],
             self._held.exported(),
             self.database["encoding"],
-            self._options.lock_timeout_seconds,
+            min(self._options.lock_timeout_seconds, _QUEUE_SECONDS),
         )
         try:
             parts = schema.read_schema(restore_tool, self._connection, arguments, self._codec)
@@ -97,7 +99,7 @@ class PostgresSource:
         text = error.stderr
         # While it takes its locks, pg_dump lets no statement last longer than a lock may.
         if any(sign in text for sign in ("lock timeout", "statement timeout", "could not obtain lock")):
-            return BusyError(
+            return LockQueuedError(
                 f"somebody waits for an exclusive lock on {self._awaited()}, and pg_dump waits behind it",
                 "wait for it to end, or allow more with -lock-timeout SECONDS",
             )
@@ -105,6 +107,8 @@ class PostgresSource:
             return RefusedError(f"not allowed to read the schema: {error.message}", "see dbtool doctor")
         if "max_locks_per_transaction" in text:  # the server's hint, which is not translated
             return server_error("53200", "the server has no room for the locks", None, "reading the schema")
+        if "conflict with recovery" in text:
+            return server_error("40001", "the standby ended it", None, "reading the schema")
         # What is wrong stands in the first such line; the last one is the query.
         reason = next((line for line in text.splitlines() if " error: " in line), error.message)
         return DbtoolError(

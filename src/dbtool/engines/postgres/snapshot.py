@@ -26,7 +26,7 @@ from dbtool.model.database import Snapshot, Table
 if TYPE_CHECKING:
     import psycopg
 
-_ATTEMPTS = 5
+_LEAST_ATTEMPTS = 5
 _TABLES_A_STATEMENT = 500
 
 _BEGIN_SQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -52,7 +52,10 @@ class HeldSnapshot:
             raise
 
     def _hold(self) -> None:
-        for _ in range(_ATTEMPTS):
+        deadline = time.monotonic() + self._lock_timeout_seconds
+        attempts = 0
+        while attempts < _LEAST_ATTEMPTS or time.monotonic() < deadline:
+            attempts += 1
             self.session.execute(_BEGIN_SQL)
             if self._lock_all():
                 reach("locked")
@@ -63,8 +66,8 @@ class HeldSnapshot:
                     return
             self.session.execute("ROLLBACK")
         raise BusyError(
-            f"tables were made, dropped or renamed all the time: no lock on all of them in {_ATTEMPTS} attempts",
-            "try again when no migration is running",
+            f"tables were made, dropped or renamed all the time: no lock on all of them in {attempts} attempts",
+            "try again when no migration is running, or allow more time with -lock-timeout SECONDS",
         )
 
     def _lock_all(self) -> bool:
