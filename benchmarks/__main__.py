@@ -44,7 +44,7 @@ def main() -> int:
             return 1
         settings = LARGE_SETTINGS if arguments.large else SETTINGS
         with PostgresServer.start(settings=settings) as server:
-            sections = Sections(server, folder, arguments.level, arguments.rounds, arguments.scale)
+            sections = Sections(server, folder, arguments.level, arguments.rounds, arguments.patience)
             if arguments.large:
                 _measure_large(sections, arguments.scale)
             else:
@@ -95,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--level", type=int, default=DEFAULT_LEVEL, help="zstd level for all (default: dbtool's)"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait before each run for others on this machine to be quiet (default 10)",
     )
     parser.add_argument("--only", nargs="+", choices=_SECTIONS, help="measure only these")
     parser.add_argument("--large", action="store_true", help="only the memory at 10 GB")

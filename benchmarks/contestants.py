@@ -47,7 +47,8 @@ class Contestants:
         return Program(name, [*start, *arguments], self._environment)
 
     def backup(self, database: str, level: int | None = None) -> Program:
-        """A full backup into the repository of that database."""
+        """A full backup into the repository of that database, which is emptied for it."""
+        shutil.rmtree(self.repository(database), ignore_errors=True)
         words = [
             "backup",
             "--db",
@@ -101,13 +102,18 @@ class Contestants:
         return Program("zstd -dc | psql", shell(pipe), self._environment)
 
     def directory_restore(self, database: str, into: str, client: Path) -> Program:
-        """pg_restore -j2 of a directory dump."""
+        """pg_restore -j2 of a directory dump.
+
+        Version 18 sets a parameter that older servers do not know, goes on, and exits with 1: that is
+        no failure; any other error is.
+        """
         options = f"-j{JOBS} -d {into} {shlex.quote(str(self.directory(database)))}"
-        return Program(
-            f"pg_restore -j{JOBS}",
-            shell(f"{self._native('pg_restore', client)} {options}"),
-            self._environment,
+        errors = shlex.quote(str(self.folder / "pg_restore.errors"))
+        command = (
+            f"{self._native('pg_restore', client)} {options} 2> {errors} || "
+            f"! grep ERROR {errors} | grep -v transaction_timeout >&2"
         )
+        return Program(f"pg_restore -j{JOBS}", shell(command), self._environment)
 
     def floor(self, database: str, tables: Sequence[str]) -> Program:
         """The server alone: COPY to nowhere, two tables at once, the largest first."""

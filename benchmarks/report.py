@@ -60,12 +60,13 @@ def _line_row(line: Line) -> list[str]:
         f"{line.wall_seconds:.2f}",
         f"{line.client_cpu_seconds:.2f}",
         f"{line.server_cpu_seconds:.2f}",
+        f"{line.other_cpu_seconds:.2f}",
         f"{line.size_bytes / MEGABYTE:.1f}" if line.size_bytes else "",
     ]
 
 
 _VERDICT_HEAD = ["section", "promise", "goal", "measured", "in CPU seconds", ""]
-_LINE_HEAD = ["section", "program", "seconds", "CPU client", "CPU server", "MB"]
+_LINE_HEAD = ["section", "program", "seconds", "CPU client", "CPU server", "CPU others", "MB"]
 
 
 def text(results: Results) -> str:

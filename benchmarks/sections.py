@@ -32,6 +32,7 @@ class Line:
     wall_seconds: float
     client_cpu_seconds: float = 0.0
     server_cpu_seconds: float = 0.0
+    other_cpu_seconds: float = 0.0
     size_bytes: int = 0
     is_ours: bool = False
 
@@ -66,12 +67,14 @@ class Results:
 class Sections:
     """The measurements, on one server."""
 
-    def __init__(self, server: PostgresServer, folder: Path, level: int, rounds: int, scale: float) -> None:
+    def __init__(
+        self, server: PostgresServer, folder: Path, level: int, rounds: int, patience_seconds: float
+    ) -> None:
         self._server = server
         self._contestants = Contestants(server, folder, level)
         self._folder = folder
         self._rounds = rounds
-        self._scale = scale
+        self._patience_seconds = patience_seconds
         self._newest = newest_client()
         self.results = Results()
         if self._newest is None:
@@ -122,6 +125,7 @@ class Sections:
             "dbtool list": self._contestants.dbtool("list", "--path", repository),
         }
         for name, program in programs.items():
+            measure.wait_for_quiet(self._patience_seconds)
             runs = [measure.run(program, self._server.pid) for _ in range(START_ROUNDS)]
             self._add_line("start-up", name, runs, is_ours=True)
             self._judge(
@@ -238,11 +242,13 @@ class Sections:
             for name, make in programs.items():
                 prepare(name)
                 self._progress(section, f"{name}, round {number + 1} of {self._rounds}")
-                found = measure.run(make(), self._server.pid)
+                program = make()
+                measure.wait_for_quiet(self._patience_seconds)
+                found = measure.run(program, self._server.pid)
                 runs[name].append(found)
                 say(
                     f"    {found.wall_seconds:7.2f} s, CPU {found.client_cpu_seconds:.2f} s client "
-                    f"{found.server_cpu_seconds:.2f} s server"
+                    f"{found.server_cpu_seconds:.2f} s server; others {found.other_cpu_seconds:.2f} s"
                 )
         return runs
 
@@ -287,6 +293,7 @@ class Sections:
                 median([one.wall_seconds for one in runs]),
                 median([one.client_cpu_seconds for one in runs]),
                 median([one.server_cpu_seconds for one in runs]),
+                median([one.other_cpu_seconds for one in runs]),
                 size_bytes,
                 is_ours,
             )
