@@ -65,7 +65,7 @@ def _measure(sections: Sections, wanted: tuple[str, ...] | list[str], scale: flo
         steps: dict[str, Callable[[], None]] = {
             "backup": lambda: sections.backup("mixed"),
             "restore": lambda: sections.restore("mixed"),
-            "memory": lambda: sections.memory("mixed", "1 GB"),
+            "memory": lambda: sections.memory("mixed", f"{scale:g} GB"),
             "levels": lambda: sections.levels("mixed", (1, 3)),
         }
         for name, step in steps.items():
@@ -84,7 +84,7 @@ def _measure(sections: Sections, wanted: tuple[str, ...] | list[str], scale: flo
 
 def _measure_large(sections: Sections, scale: float) -> None:
     sections.make("mixed", data.mixed(LARGE_SCALE * scale))
-    sections.memory("mixed", "10 GB")
+    sections.memory("mixed", f"{10 * scale:g} GB")
 
 
 def _parser() -> argparse.ArgumentParser:

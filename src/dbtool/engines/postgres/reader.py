@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from dbtool.engines.base import Chunk
 from dbtool.engines.postgres.bulk import CopyOut, ServerError
 from dbtool.engines.postgres.connect import backup_session_settings, connect
+from dbtool.engines.postgres.messages import readable_errors, server_error
 from dbtool.engines.postgres.quoting import qualified, quote_identifier, quote_literal
-from dbtool.errors import DbtoolError, InterruptedByUserError, VerificationError
+from dbtool.errors import InterruptedByUserError, VerificationError
 from dbtool.model.archive import Block, FrameKind
 from dbtool.model.connection import Connection
 from dbtool.model.database import Table
@@ -67,10 +68,10 @@ class CopyReader:
             yield from self._blocks(chunk, prefix)
         except ServerError as error:
             if error.sqlstate != _LOCK_NOT_AVAILABLE or self._begin is None:
-                raise DbtoolError(
-                    f"reading {table.qualified_name} failed: {error.message}", error.hint
-                ) from None
-            self._restart()
+                doing = f"reading {table.qualified_name}"
+                raise server_error(error.sqlstate, error.message, error.hint, doing) from None
+            with readable_errors("joining the snapshot again"):
+                self._restart()
             self._hand_back(chunk)
         except InterruptedError:
             raise InterruptedByUserError("stopped") from None

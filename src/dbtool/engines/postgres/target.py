@@ -177,9 +177,10 @@ class PostgresTarget:
     def open_loader(self) -> CopyLoader:
         """A connection of its own to the database being restored."""
         shared = self._plan.shared if self._changed_existing else frozenset()
-        return CopyLoader(
-            self._working_connection, self._index, self._options.with_owners, shared, self.notes
-        )
+        with readable_errors("connecting to the database that is restored"):
+            return CopyLoader(
+                self._working_connection, self._index, self._options.with_owners, shared, self.notes
+            )
 
     def comparisons(self) -> Sequence[tuple[int, Chunk]]:
         """What to read back of every table that was restored."""
