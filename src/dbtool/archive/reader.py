@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dbtool.archive.index import decode_index
-from dbtool.archive.seekable import FOOTER_BYTES, SeekEntry, decode_seek_table, index_entry, seek_table_bytes
+from dbtool.archive.seekable import (
+    FOOTER_BYTES,
+    SeekEntry,
+    checksum_of,
+    decode_seek_table,
+    index_entry,
+    seek_table_bytes,
+)
 from dbtool.archive.zstd import decompress_frame
 from dbtool.errors import VerificationError
 from dbtool.model.archive import ArchiveIndex, Frame, FrameKind
-from dbtool.rows import xxh64
 from dbtool.storage.base import Store
 
 _KIND_ORDER = {kind: position for position, kind in enumerate(FrameKind)}
@@ -75,6 +81,6 @@ class ArchiveReader:
         frame: Frame = self.index.frames[number]
         what = self.describe(number)
         text = decompress_frame(self._store.get_range(self.name, frame.offset, frame.stored_bytes), what)
-        if len(text) != frame.plain_bytes or xxh64(text) & 0xFFFFFFFF != self.seek_entries[number].checksum:
+        if len(text) != frame.plain_bytes or checksum_of(text) != self.seek_entries[number].checksum:
             raise VerificationError(f"{what} does not hold the text that was written")
         return text

@@ -9,9 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import xxhash
 
 from dbtool.errors import VerificationError
-from dbtool.rows import xxh64
 
 SKIPPABLE_MAGIC = 0x184D2A5E
 SEEKABLE_MAGIC = 0x8F92EAB1
@@ -33,7 +35,12 @@ class SeekEntry:
 
 def index_entry(stored_bytes: int) -> SeekEntry:
     """The last entry: our index, a frame that decodes to nothing."""
-    return SeekEntry(stored_bytes, 0, xxh64(b"") & 0xFFFFFFFF)
+    return SeekEntry(stored_bytes, 0, checksum_of(b""))
+
+
+def checksum_of(text: Any) -> int:
+    """What the seek table keeps of a frame's plain text: the low half of its XXH64."""
+    return xxhash.xxh64_intdigest(text) & 0xFFFFFFFF
 
 
 def encode_seek_table(entries: Iterable[SeekEntry]) -> bytes:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbtool.archive.index import encode_index
-from dbtool.archive.seekable import SeekEntry, encode_seek_table, index_entry
+from dbtool.archive.seekable import SeekEntry, checksum_of, encode_seek_table, index_entry
 from dbtool.archive.zstd import compress_frame
 from dbtool.model.archive import ArchiveIndex, Block, Frame, FrameKind, SchemaObject, TableSummary
-from dbtool.rows import xxh64
 from dbtool.storage.base import Upload
 
 
@@ -38,7 +37,7 @@ def pack(block: Block, level: int) -> PackedFrame:
         kind=block.kind,
         data=compress_frame(block.text, level),
         plain_bytes=len(block.text),
-        checksum=xxh64(block.text) & 0xFFFFFFFF,
+        checksum=checksum_of(block.text),
         table=block.table,
         rows=block.rows,
         digest=block.digest,

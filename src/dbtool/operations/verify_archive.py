@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from dbtool.archive.reader import ArchiveReader
-from dbtool.archive.seekable import SeekEntry
+from dbtool.archive.seekable import SeekEntry, checksum_of
 from dbtool.errors import VerificationError
 from dbtool.model.archive import FrameKind, TableSummary
 from dbtool.model.backup import Metadata, TableRecord
 from dbtool.progress import Progress
-from dbtool.rows import tally_lines, xxh64
+from dbtool.rows import tally_lines
 from dbtool.storage.base import Store
 from dbtool.text import printable
 
@@ -84,7 +84,7 @@ def verify_archive(
 def _verify_last_seek_entry(reader: ArchiveReader, artefact: str, found: ArchiveFindings) -> None:
     """The one entry of the seek table that no frame's text is compared with: the index's own."""
     last = reader.seek_entries[-1]
-    if last != SeekEntry(last.stored_bytes, 0, xxh64(b"") & 0xFFFFFFFF):
+    if last != SeekEntry(last.stored_bytes, 0, checksum_of(b"")):
         found.findings.append(Finding(f"{artefact}: the seek table's last entry is damaged", artefact))
 
 

@@ -80,6 +80,7 @@ _SESSION_VALUES = """
     ('extra_float_digits', '3'), ('bytea_output', 'hex'), ('xmloption', 'content'),
     ('lc_monetary', 'C'), ('array_nulls', 'on'), ('standard_conforming_strings', 'on'),
     ('quote_all_identifiers', 'off'), ('check_function_bodies', 'off'), ('row_security', 'off'),
+    ('transform_null_equals', 'off'),
     ('statement_timeout', '0'), ('lock_timeout', '0'), ('transaction_timeout', '0'),
     ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),
     ('default_transaction_read_only', 'off'), ('default_transaction_deferrable', 'off'),

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _LEAST_ATTEMPTS = 5
 _TABLES_A_STATEMENT = 500
+# How long one LOCK waits before all is let go and begun again: less than the server's usual
+# deadlock_timeout, so that who wants our tables in another order is never made the victim.
+_PATIENCE_SECONDS = 0.5
 
 _BEGIN_SQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -39,6 +42,7 @@ class HeldSnapshot:
         self.control = connect(connection, application_name="dbtool backup control")
         self.session = connect(connection, application_name="dbtool backup snapshot")
         self._lock_timeout_seconds = lock_timeout_seconds
+        self._locked_by_others: str | None = None
         self.snapshot: Snapshot
         self.tables: list[Table]
         try:
@@ -56,6 +60,7 @@ class HeldSnapshot:
         attempts = 0
         while attempts < _LEAST_ATTEMPTS or time.monotonic() < deadline:
             attempts += 1
+            self._locked_by_others = None
             self.session.execute(_BEGIN_SQL)
             if self._lock_all():
                 reach("locked")
@@ -65,6 +70,12 @@ class HeldSnapshot:
                 if wanted <= introspect.held_locks(self.session):
                     return
             self.session.execute("ROLLBACK")
+        if self._locked_by_others:
+            raise BusyError(
+                f"{self._locked_by_others} is locked by somebody else, for longer than "
+                f"{self._lock_timeout_seconds:g} s",
+                "wait for it to end, or allow more with -lock-timeout SECONDS",
+            )
         raise BusyError(
             f"tables were made, dropped or renamed all the time: no lock on all of them in {attempts} attempts",
             "try again when no migration is running, or allow more time with -lock-timeout SECONDS",
@@ -76,24 +87,19 @@ class HeldSnapshot:
 
         tables = introspect.lockable_tables(self.control)
         reach("listed")
-        deadline = time.monotonic() + self._lock_timeout_seconds
         for start in range(0, len(tables), _TABLES_A_STATEMENT):
             names = [
                 qualified(schema, name) for _, schema, name, _ in tables[start : start + _TABLES_A_STATEMENT]
             ]
-            left = max(1, int((deadline - time.monotonic()) * 1000))
-            watch = _BlockedTable(self.control, self.session.info.backend_pid, left / 1000)
+            watch = _BlockedTable(self.control, self.session.info.backend_pid, _PATIENCE_SECONDS)
             try:
                 with watch:
-                    self.session.execute(f"SET LOCAL lock_timeout = {left}")
+                    self.session.execute(f"SET LOCAL lock_timeout = {int(_PATIENCE_SECONDS * 1000)}")
                     statement = f"LOCK TABLE ONLY {', ONLY '.join(names)} IN ACCESS SHARE MODE"
                     self.session.execute(statement.encode(codec_of(self.session), "surrogateescape"))
             except psycopg.errors.LockNotAvailable:
-                table = watch.table or "a table"
-                raise BusyError(
-                    f"{table} is locked by somebody else, for longer than {self._lock_timeout_seconds:g} s",
-                    "wait for it to end, or allow more with -lock-timeout SECONDS",
-                ) from None
+                self._locked_by_others = watch.table or "a table"
+                return False
             except (
                 psycopg.errors.UndefinedTable,
                 psycopg.errors.InvalidSchemaName,
@@ -138,7 +144,7 @@ class _BlockedTable:
     def __init__(self, control: psycopg.Connection[Any], process_id: int, seconds: float) -> None:
         self._control = control
         self._process_id = process_id
-        self._timer = threading.Timer(max(0.05, min(seconds * 0.8, seconds - 0.5)), self._look)
+        self._timer = threading.Timer(seconds * 0.6, self._look)
         self.table: str | None = None
 
     def _look(self) -> None:
