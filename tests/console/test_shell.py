@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pexpect  # type: ignore[import-untyped]
+import pexpect
 import pytest
 from tests.cli.running import environment, server
 
@@ -57,7 +57,8 @@ class Terminal:
         """Wait for the end; the exit code."""
         self.child.expect(pexpect.EOF)
         self.child.close()
-        return int(self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus)
+        status = self.child.exitstatus
+        return status if status is not None else -(self.child.signalstatus or 0)
 
 
 @pytest.fixture
@@ -212,6 +213,7 @@ def test_the_history_is_kept_without_passwords(terminal: Terminal, shop: Connect
 
 def test_a_termination_signal_ends_the_console(terminal: Terminal) -> None:
     terminal.expect(f"[{terminal.database}]> ")
+    assert terminal.child.pid is not None
     os.kill(terminal.child.pid, signal.SIGTERM)
     assert terminal.end() == 130
 

@@ -111,6 +111,6 @@ def _sql(text: str, dialect: str) -> StyleAndTextTuples:
 
 @lru_cache(maxsize=2)
 def _pygments_lexer(dialect: str) -> Any:
-    from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
+    from pygments.lexers import get_lexer_by_name
 
     return get_lexer_by_name("mysql" if dialect == "mysql" else "postgresql")
