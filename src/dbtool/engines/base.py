@@ -139,6 +139,9 @@ class Task:
     needs: tuple[int, ...] = ()
     locks: tuple[tuple[str, bool], ...] = ()  # (name, alone)
     weight: int = 0  # heavier tasks begin first
+    # Tasks of one group, such as the frames of a table, begin in their order, and one loader goes
+    # on with the group that it is at: others join it only when there is nothing else to do.
+    group: str = ""
 
 
 @dataclass(frozen=True)

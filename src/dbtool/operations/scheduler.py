@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from bisect import insort
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -67,8 +69,15 @@ class _Board:
         for task in tasks:
             for need in set(task.needs):
                 self._dependants.setdefault(need, []).append(task)
-        # Heavy first, so that nobody is left alone with a heavy one at the end.
-        self._ready = sorted((task for task in tasks if not task.needs), key=lambda task: -task.weight)
+        self._ready: list[Task] = []  # heavy first, so that nobody is left alone with a heavy one
+        self._groups: dict[str, deque[Task]] = {}
+        self._weights: dict[str, int] = {}  # what is left of a group, begun or not
+        self._workers: Counter[str] = Counter()  # how many are at a group
+        for task in tasks:
+            if task.group:
+                self._weights[task.group] = self._weights.get(task.group, 0) + task.weight
+            if not task.needs:
+                self._insert(task)
         self._left = len(tasks)
         self._held: dict[str, tuple[int, bool]] = {}  # name → (holders, alone)
         self._error: BaseException | None = None
@@ -77,7 +86,9 @@ class _Board:
 
     def work(self, loader: Loader, runner: Runner) -> None:
         """A thread's life: take a task, do it, until none is left."""
-        while (task := self._take()) is not None:
+        group = ""
+        while (task := self._take(group)) is not None:
+            group = task.group or group
             try:
                 runner(loader, task)
             except BaseException as error:
@@ -100,17 +111,34 @@ class _Board:
             self._stopped = True
             self._changed.notify_all()
 
-    def _take(self) -> Task | None:
+    def _take(self, group: str) -> Task | None:
+        """The next task for a thread that was at `group` last; waits for one."""
         with self._changed:
             while True:
                 if self._stopped or self._error is not None or not self._left:
                     return None
-                for position, task in enumerate(self._ready):
-                    if self._can_lock(task):
-                        del self._ready[position]
-                        self._lock(task)
-                        return task
+                task = self._take_single() or self._take_of_group(group)
+                if task is not None:
+                    self._lock(task)
+                    return task
                 self._changed.wait()
+
+    def _take_single(self) -> Task | None:
+        for position, task in enumerate(self._ready):
+            if self._can_lock(task):
+                return self._ready.pop(position)
+        return None
+
+    def _take_of_group(self, group: str) -> Task | None:
+        """Go on with a group, else take one that nobody is at, else help with the largest."""
+        waiting = [name for name, tasks in self._groups.items() if tasks and self._can_lock(tasks[0])]
+        if not waiting:
+            return None
+        if group not in waiting:
+            group = max(waiting, key=lambda name: (not self._workers[name], self._weights[name]))
+        task = self._groups[group].popleft()
+        self._workers[group] += 1
+        return task
 
     def _can_lock(self, task: Task) -> bool:
         return all(name not in self._held or not (alone or self._held[name][1]) for name, alone in task.locks)
@@ -125,6 +153,9 @@ class _Board:
                 holders, alone = self._held.pop(name)
                 if holders > 1:
                     self._held[name] = (holders - 1, alone)
+            if task.group:
+                self._workers[task.group] -= 1
+                self._weights[task.group] -= task.weight
             self._error = self._error or error
             self._left -= 1
             for dependant in self._dependants.get(task.number, ()):
@@ -134,7 +165,7 @@ class _Board:
             self._changed.notify_all()
 
     def _insert(self, task: Task) -> None:
-        position = 0
-        while position < len(self._ready) and self._ready[position].weight >= task.weight:
-            position += 1
-        self._ready.insert(position, task)
+        if task.group:
+            self._groups.setdefault(task.group, deque()).append(task)
+        else:
+            insort(self._ready, task, key=lambda ready: -ready.weight)

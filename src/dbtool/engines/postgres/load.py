@@ -36,6 +36,12 @@ _ADVICE = {
     "0A000": "the server does not have it; is the extension's package installed?",
 }
 
+# Indexes are sorted in memory, or on disk in few runs; the server's default is made for small ones.
+_MEMORY_SQL = """
+SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false)
+WHERE pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) < 256 * 1024 * 1024
+"""
+
 
 class CopyLoader:
     """See `engines.base.Loader`."""
@@ -60,6 +66,7 @@ class CopyLoader:
         set_client_encoding(self._session, encoding)
         # Nothing is lost by it: the restore's last transaction waits for all before it.
         self._session.execute("SET synchronous_commit = off")
+        self._session.execute(_MEMORY_SQL)
         self._codec = codec_of(self._session)
         self._copy: CopyOut | None = None
 
