@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-matrix lint format bench engines lock clean
+.PHONY: help install demo test test-matrix lint format bench bench-large engines lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ help: ## Say what there is
 install: $(INSTALLED) ## Make .venv with dbtool in it; on Debian, as root or with sudo, what else is missing too
 	@echo "dbtool is installed: $(BIN)/dbtool --help"
 
-$(INSTALLED): requirements-dev.lock requirements-demo.lock pyproject.toml setup.py src/dbtool/rows/_rows.c
+$(INSTALLED): requirements-dev.lock requirements-demo.lock pyproject.toml setup.py $(wildcard src/dbtool/rows/*.[ch])
 	@PYTHON="$(PYTHON)" tools/install-system.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing dbtool into $(VENV)"
@@ -55,6 +55,9 @@ format: $(INSTALLED) ## Lay the code out as lint wants it
 
 bench: $(INSTALLED) ## Measure dbtool beside pg_dump, psql and pg_restore, in one run
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-large: $(INSTALLED) ## Measure the memory that dbtool needs for 10 GB; takes 28 GB of disk for a while
+	@$(BIN)/python -m benchmarks --large $(BENCH_ARGS)
 
 lock: $(INSTALLED) ## Write the locked requirements anew from pyproject.toml
 	@tools/lock.sh

@@ -13,6 +13,7 @@ from setuptools.command.build_ext import build_ext
 NATIVE_ROWS = Extension(
     "dbtool.rows._rows",
     ["src/dbtool/rows/_rows.c"],
+    depends=[f"src/dbtool/rows/_{header}.h" for header in ("binary", "fields", "tally", "xxh64")],
     extra_compile_args=["-O3"] if sys.platform != "win32" else [],
     optional=True,
 )

@@ -31,6 +31,19 @@ def make_private(descriptor: int) -> None:
         os.fchmod(descriptor, 0o600)
 
 
+def set_direct(descriptor: int, wanted: bool) -> bool:
+    """Have writes to an open file pass by the page cache, or not; whether they now do."""
+    flag: int = getattr(os, "O_DIRECT", 0)
+    if sys.platform == "win32" or not flag:
+        return False
+    try:
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | flag if wanted else flags & ~flag)
+    except OSError:
+        return False
+    return wanted
+
+
 def is_own(facts: os.stat_result) -> bool:
     """Whether a file belongs to this account; true where files have no owners."""
     return not hasattr(os, "getuid") or facts.st_uid == os.getuid()

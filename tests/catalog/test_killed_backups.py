@@ -161,7 +161,7 @@ def test_the_disk_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             begin(repository) as running,
             running.put_artefact("a.sql.zst") as upload,
         ):
-            upload.write(os.urandom(2_000_000))
+            upload.write(os.urandom(4_000_000))
         backup = repository.read(running.id)
         assert backup.status is Status.FAILED
         assert "no space is left" in (backup.problem or "")

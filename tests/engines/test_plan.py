@@ -18,11 +18,12 @@ from dbtool.rows import text_of
 BLOCK = 8192
 
 
-def read(connection: Connection, statement: bytes) -> list[bytes]:
-    """The rows of one COPY."""
+def read(connection: Connection, query: bytes, formats: tuple[int, ...] = ()) -> list[bytes]:
+    """The rows of one query, as a backup reads them."""
     with connect(connection) as session:
+        backup_session_settings(session)
         copy = CopyOut(session)
-        copy.begin(statement, (), None)
+        copy.begin(query, formats, (), None)
         copy.stream.reset(b"")
         while copy.read(1 << 26):
             pass
@@ -44,12 +45,12 @@ def chunks_of(
         if changes:
             table = Table(**{**table.__dict__, **changes})
         chunks = plan.plan_chunks(session, server, [table], "utf-8")
-    rows = [row for chunk in chunks for row in read(connection, chunk.statement)]
+    rows = [row for chunk in chunks for row in read(connection, chunk.statement, chunk.formats)]
     return rows, [chunk.bounds for chunk in chunks]
 
 
 def whole(connection: Connection, name: str) -> list[bytes]:
-    return sorted(read(connection, f'COPY "{name}" TO STDOUT'.encode()))
+    return sorted(read(connection, f'SELECT * FROM public."{name}"'.encode()))
 
 
 FILL = {
@@ -183,10 +184,10 @@ def test_inherited_rows_are_not_read_twice(database: Connection, sql: Sql) -> No
 def test_conditions_of_configuration_tables() -> None:
     table = Table(1, "s", "t", (Column("a", "integer"),), condition="WHERE a > 3 OR a < 1")
     assert (
-        plan.copy_statement(table, "a < 9")
-        == 'COPY (SELECT "a" FROM ONLY "s"."t" WHERE a < 9 AND (a > 3 OR a < 1)) TO STDOUT'
+        plan.select_statement(table, "a < 9")
+        == 'SELECT "a" FROM ONLY "s"."t" WHERE a < 9 AND (a > 3 OR a < 1)'
     )
-    assert plan.copy_statement(table, "").endswith("WHERE (a > 3 OR a < 1)) TO STDOUT")
+    assert plan.select_statement(table, "").endswith("WHERE (a > 3 OR a < 1)")
 
 
 @pytest.mark.parametrize(

@@ -205,14 +205,14 @@ def test_files_of_killed_uploads_are_counted_and_can_be_removed_as_it_says(tmp_p
     store = LocalStore(repository)
     uploads = [store.put(f"{folder}/data") for folder in ("a", "b", "b")]
     for upload in uploads:
-        upload.write(b"x" * 1024)
+        upload.write(b"x" * (2 << 20))
     temporary = sorted(repository.rglob(".dbtool-tmp-*"))
     assert "unfinished files" not in by_name(doctor.run(nowhere, str(repository)))
     an_hour_ago = time.time() - 3700
     for path in temporary[:2]:
         os.utime(path, (an_hour_ago, an_hour_ago))
     check = by_name(doctor.run(nowhere, str(repository)))["unfinished files"]
-    assert (check.state, check.message) == (State.NOTE, "2 of processes that were killed, 2 KiB")
+    assert (check.state, check.message) == (State.NOTE, "2 of processes that were killed, 4 MiB")
     subprocess.run(["/bin/sh", "-c", str(check.mend)], check=True)
     assert sorted(repository.rglob(".dbtool-tmp-*")) == temporary[2:]
     assert "unfinished files" not in by_name(doctor.run(nowhere, str(repository)))

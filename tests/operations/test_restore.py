@@ -715,16 +715,15 @@ def test_rows_that_are_not_those_of_the_backup_are_found(
     source: Connection, taken: Metadata, target: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trigger, say, or somebody else changes a row before it is compared."""
-    from dbtool.engines.postgres.target import PostgresTarget
+    from dbtool.engines.postgres.load import CopyLoader
 
-    real = PostgresTarget.comparisons
+    real = CopyLoader.tally
 
-    def comparisons(self: PostgresTarget) -> Any:
-        with connect(self._working_connection) as session:
-            session.execute("UPDATE parents SET name = 'other' WHERE id = 50")
-        return real(self)
+    def tally(self: CopyLoader, number: int) -> Any:
+        self._session.execute("UPDATE public.parents SET name = 'other' WHERE id = 50")
+        return real(self, number)
 
-    monkeypatch.setattr(PostgresTarget, "comparisons", comparisons)
+    monkeypatch.setattr(CopyLoader, "tally", tally)
     with pytest.raises(VerificationError, match=r"public\.parents is not what was backed up"):
         bring_back(tmp_path, target)
     assert target.database not in databases(source)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbtool.engines.base import Chunk, Loader, Stage, Tally, Task
+from dbtool.engines.base import Loader, Stage, Tally, Task
 from dbtool.operations.scheduler import Scheduler
 
 
@@ -23,10 +23,10 @@ class Bookkeeper:
         self.is_closed = False
         self.is_stopped = threading.Event()
 
-    def run(self, task: Task, texts: Mapping[int, bytes]) -> None:
+    def run(self, task: Task, texts: Mapping[int, bytes], idle: int) -> None:
         raise NotImplementedError
 
-    def tally(self, chunk: Chunk) -> Tally:
+    def tally(self, table: int) -> Tally:
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -50,7 +50,7 @@ class Opener:
 def run(tasks: list[Task], workers: int, work: Callable[[Task], object]) -> list[Bookkeeper]:
     opener = Opener()
 
-    def do(_: Loader, task: Task) -> None:
+    def do(_: Loader, task: Task, idle: int) -> None:
         work(task)
 
     with Scheduler(opener, workers) as scheduler:
@@ -151,7 +151,7 @@ def test_loaders_are_told_to_stop_and_closed() -> None:
     opener = Opener()
     scheduler = Scheduler(opener, 2)
 
-    def work(loader: object, task: Task) -> None:
+    def work(loader: object, task: Task, idle: int) -> None:
         if task.number == 0:
             time.sleep(0.1)
             raise ZeroDivisionError
@@ -171,10 +171,10 @@ def test_loaders_serve_the_next_stage_too() -> None:
     with Scheduler(opener, 2) as scheduler:
         for _ in range(3):
             scheduler.run(
-                Stage("x", tuple(Task(number, "x") for number in range(5))), lambda loader, task: None
+                Stage("x", tuple(Task(number, "x") for number in range(5))), lambda loader, task, idle: None
             )
         assert len(opener.opened) == 2
-        scheduler.run(Stage("none", ()), lambda loader, task: None)
+        scheduler.run(Stage("none", ()), lambda loader, task, idle: None)
     assert all(loader.is_closed for loader in opener.opened)
 
 
@@ -183,4 +183,4 @@ def test_a_loader_that_cannot_be_opened_is_an_error() -> None:
         raise ConnectionError("no connection left")
 
     with pytest.raises(ConnectionError), Scheduler(refuse, 2) as scheduler:
-        scheduler.run(Stage("x", (Task(0, "x"), Task(1, "x"))), lambda loader, task: None)
+        scheduler.run(Stage("x", (Task(0, "x"), Task(1, "x"))), lambda loader, task, idle: None)

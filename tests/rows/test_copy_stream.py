@@ -1,4 +1,4 @@
-"""Reading COPY from a real server, over every transport, in C and in Python."""
+"""Reading rows from a real server, over every transport, in C and in Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dbtool.servers.postgres import PostgresServer
 
 MASK = (1 << 64) - 1
 FRAME = 1 << 20
-SLOW_COPY = b"COPY (SELECT repeat('x', 9000), pg_sleep(0.01) FROM generate_series(1, 100000)) TO STDOUT"
+SLOW_QUERY = b"SELECT repeat('x', 9000), pg_sleep(0.01) FROM generate_series(1, 100000) AS n"
 
 
 def read_all(copy: CopyOut, target: int = FRAME, prefix: bytes = b"") -> tuple[list[bytes], int, int, int]:
@@ -42,9 +42,9 @@ def read_all(copy: CopyOut, target: int = FRAME, prefix: bytes = b"") -> tuple[l
     return texts, rows, digest, key_digest
 
 
-def copy_and_read(copy: CopyOut, statement: bytes, target: int = FRAME) -> None:
+def copy_and_read(copy: CopyOut, query: bytes, target: int = FRAME, lock: bytes | None = None) -> None:
     """Over TLS `begin` may raise what else `read` does."""
-    copy.begin(statement, (), None)
+    copy.begin(query, (), (), None, lock)
     read_all(copy, target)
 
 
@@ -57,14 +57,14 @@ def psycopg_copy(session: Any, statement: str) -> bytes:
 @pytest.mark.parametrize("target", [1, 1000, 65536, 1 << 30])
 def test_rows_are_those_that_psycopg_reads(open_link: Open, target: int) -> None:
     count = 300 if target == 1 else 20_000
-    statement = (
-        "COPY (SELECT n, 'name ' || n, repeat(chr(9) || 'x', n % 7), NULL, md5(n::text) "
-        f"FROM generate_series(1, {count}) AS n) TO STDOUT"
+    query = (
+        "SELECT n, 'name ' || n, repeat(chr(9) || 'x', n % 7), NULL, md5(n::text) "
+        f"FROM generate_series(1, {count}) AS n"
     )
     session = open_link()
-    expected = psycopg_copy(session, statement)
+    expected = psycopg_copy(session, f"COPY ({query}) TO STDOUT")
     copy = CopyOut(session)
-    copy.begin(statement.encode(), (0,), None)
+    copy.begin(query.encode(), (), (0,), None)
     texts, rows, digest, key_digest = read_all(copy, target, b"prefix;\n")
     assert b"".join(texts) == expected
     assert (rows, digest, key_digest) == tally_lines(expected, (0,))
@@ -77,10 +77,10 @@ def test_one_statement_after_the_other_on_one_connection(open_link: Open) -> Non
     session = open_link()
     copy = CopyOut(session)
     for count in (0, 1, 5000, 3):
-        copy.begin(f"COPY (SELECT generate_series(1, {count})) TO STDOUT".encode(), (), None)
+        copy.begin(f"SELECT generate_series(1, {count})".encode(), (), (), None)
         assert read_all(copy)[1] == count
     assert session.execute("SELECT 42").fetchone() == (42,)
-    copy.begin(b"COPY (SELECT 1) TO STDOUT", (), None)
+    copy.begin(b"SELECT 1", (), (), None)
     assert read_all(copy)[0] == [b"1\n"]
     assert session.execute("SELECT 43").fetchone() == (43,)
 
@@ -88,8 +88,9 @@ def test_one_statement_after_the_other_on_one_connection(open_link: Open) -> Non
 def test_a_row_larger_than_a_frame(open_link: Open) -> None:
     copy = CopyOut(open_link())
     copy.begin(
-        b"COPY (SELECT n, repeat(chr(96 + n), CASE n WHEN 2 THEN 40000000 ELSE 5 END) "
-        b"FROM generate_series(1, 3) AS n) TO STDOUT",
+        b"SELECT n, repeat(chr(96 + n), CASE n WHEN 2 THEN 40000000 ELSE 5 END) "
+        b"FROM generate_series(1, 3) AS n",
+        (),
         (0,),
         None,
     )
@@ -103,7 +104,7 @@ def test_a_row_larger_than_a_frame(open_link: Open) -> None:
 
 def test_rows_without_columns(open_link: Open) -> None:
     copy = CopyOut(open_link())
-    copy.begin(b"COPY (SELECT FROM generate_series(1, 7)) TO STDOUT", (), None)
+    copy.begin(b"SELECT FROM generate_series(1, 7)", (), (), None)
     texts, rows, digest, _ = read_all(copy)
     assert (b"".join(texts), rows) == (b"\n" * 7, 7)
     assert digest == 7 * xxhash.xxh64_intdigest(b"") & MASK
@@ -111,7 +112,7 @@ def test_rows_without_columns(open_link: Open) -> None:
 
 def test_what_is_appended_is_no_row(open_link: Open) -> None:
     copy = CopyOut(open_link())
-    copy.begin(b"COPY (SELECT 'a') TO STDOUT", (), None)
+    copy.begin(b"SELECT 'a'", (), (), None)
     copy.stream.reset(b"<<")
     assert not copy.read(FRAME)
     copy.stream.append(b">>")
@@ -127,9 +128,9 @@ def test_what_is_appended_is_no_row(open_link: Open) -> None:
 
 def test_keys_that_are_not_next_to_each_other(open_link: Open) -> None:
     copy = CopyOut(open_link())
-    statement = b"COPY (SELECT n, 'b' || n, 'c', n * 2 FROM generate_series(1, 100) AS n) TO STDOUT"
+    query = b"SELECT n, 'b' || n, 'c', n * 2 FROM generate_series(1, 100) AS n"
     for key in ((3,), (1, 0), (3, 1), (0, 1), (1, 2, 3), (2, 3, 0)):
-        copy.begin(statement, key, None)
+        copy.begin(query, (), key, None)
         texts, _, _, key_digest = read_all(copy)
         rows = [line.split(b"\t") for line in b"".join(texts).splitlines()]
         expected = sum(xxhash.xxh64_intdigest(b"\t".join(row[n] for n in key)) for row in rows)
@@ -144,7 +145,7 @@ def test_buckets_are_shared_between_threads(open_link: Open) -> None:
         try:
             copy = CopyOut(session)
             rows = f"SELECT n, md5(n::text) FROM generate_series({first}, 10000, 3) AS n"
-            copy.begin(f"COPY ({rows}) TO STDOUT".encode(), (0,), buckets)
+            copy.begin(rows.encode(), (), (0,), buckets)
             read_all(copy, 65536)
         except BaseException as error:
             failures.append(error)
@@ -165,29 +166,29 @@ def test_buckets_are_shared_between_threads(open_link: Open) -> None:
 def test_a_single_bucket_is_the_key_digest(open_link: Open) -> None:
     copy = CopyOut(open_link())
     bucket = bytearray(8)
-    copy.begin(b"COPY (SELECT generate_series(1, 999)) TO STDOUT", (0,), bucket)
+    copy.begin(b"SELECT generate_series(1, 999)", (), (0,), bucket)
     _, _, digest, key_digest = read_all(copy)
     assert array("Q", bytes(bucket))[0] == key_digest == digest
 
 
 @pytest.mark.parametrize(
-    ("statement", "sqlstate"),
+    ("query", "sqlstate"),
     [
-        (b"COPY (SELECT 1 / 0) TO STDOUT", "22012"),
-        (b"COPY nothing TO STDOUT", "42P01"),
-        (b"COPY (SELECT 10 / (n - 5000) FROM generate_series(1, 10000) AS n) TO STDOUT", "22012"),
+        (b"SELECT 1 / 0", "22012"),
+        (b"SELECT * FROM nothing", "42P01"),
+        (b"SELECT 10 / (n - 5000) FROM generate_series(1, 10000) AS n", "22012"),
         (b"SELEKT", "42601"),
     ],
 )
-def test_an_error_of_the_server(open_link: Open, statement: bytes, sqlstate: str) -> None:
+def test_an_error_of_the_server(open_link: Open, query: bytes, sqlstate: str) -> None:
     session = open_link()
     copy = CopyOut(session)
     with pytest.raises(ServerError) as caught:
-        copy_and_read(copy, statement, 4096)
+        copy_and_read(copy, query, 4096)
     assert caught.value.sqlstate == sqlstate
     assert caught.value.message
     # The connection is as good as before.
-    copy.begin(b"COPY (SELECT 'still here') TO STDOUT", (), None)
+    copy.begin(b"SELECT 'still here'", (), (), None)
     assert read_all(copy)[0] == [b"still here\n"]
     assert session.execute("SELECT 1").fetchone() == (1,)
 
@@ -197,17 +198,17 @@ def test_an_error_in_a_transaction_can_be_rolled_back(open_link: Open) -> None:
     copy = CopyOut(session)
     session.execute("BEGIN")
     with pytest.raises(ServerError):
-        copy_and_read(copy, b"COPY (SELECT 1 / 0) TO STDOUT")
+        copy_and_read(copy, b"SELECT 1 / 0")
     session.execute("ROLLBACK")
     assert session.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_lock_and_copy_in_one_query(open_link: Open) -> None:
+def test_lock_and_rows_in_one_round_trip(open_link: Open) -> None:
     session = open_link()
     session.execute("CREATE TEMPORARY TABLE locked AS SELECT generate_series(1, 10) AS n")
     session.execute("BEGIN")
     copy = CopyOut(session)
-    copy.begin(b"LOCK TABLE ONLY locked IN ACCESS SHARE MODE NOWAIT; COPY locked TO STDOUT", (), None)
+    copy.begin(b"SELECT * FROM locked", (), (), None, b"LOCK TABLE ONLY locked IN ACCESS SHARE MODE NOWAIT")
     assert read_all(copy)[1] == 10
     assert session.execute(
         "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'locked'::regclass"
@@ -223,8 +224,9 @@ def test_a_lock_that_somebody_has_is_an_error_and_not_a_wait(open_link: Open) ->
         holder.execute("LOCK TABLE taken IN ACCESS EXCLUSIVE MODE")
         session.execute("BEGIN")
         copy = CopyOut(session)
+        lock = b"LOCK TABLE ONLY taken IN ACCESS SHARE MODE NOWAIT"
         with pytest.raises(ServerError) as caught:
-            copy_and_read(copy, b"LOCK TABLE ONLY taken IN ACCESS SHARE MODE NOWAIT; COPY taken TO STDOUT")
+            copy_and_read(copy, b"SELECT * FROM taken", lock=lock)
         assert caught.value.sqlstate == "55P03"
         session.execute("ROLLBACK")
     finally:
@@ -240,7 +242,7 @@ def test_notices_on_the_way_do_no_harm(open_link: Open) -> None:
         "PERFORM set_config('application_name', 'row ' || n, false); END IF; RETURN n; END$$"
     )
     copy = CopyOut(session)
-    copy.begin(b"COPY (SELECT pg_temp.chatty(n) FROM generate_series(1, 1000) AS n) TO STDOUT", (), None)
+    copy.begin(b"SELECT pg_temp.chatty(n) FROM generate_series(1, 1000) AS n", (), (), None)
     texts, rows, _, _ = read_all(copy)
     assert rows == 1000
     assert b"".join(texts) == b"".join(b"%d\n" % n for n in range(1, 1001))
@@ -251,7 +253,8 @@ def test_a_killed_backend_is_an_error(open_link: Open) -> None:
     pid = session.info.backend_pid
     copy = CopyOut(session)
     copy.begin(
-        b"COPY (SELECT repeat('x', 9000), pg_sleep(0.01) FROM generate_series(1, 100000) AS n) TO STDOUT",
+        SLOW_QUERY,
+        (),
         (),
         None,
     )
@@ -269,7 +272,7 @@ def test_a_backend_that_is_gone_before_the_statement(open_link: Open) -> None:
     copy = CopyOut(session)
     killer.execute("SELECT pg_terminate_backend(%s, 5000)", (session.info.backend_pid,))
     with pytest.raises(DbtoolError):
-        copy_and_read(copy, b"COPY (SELECT 1) TO STDOUT")
+        copy_and_read(copy, b"SELECT 1")
 
 
 def test_stop_from_another_thread_ends_a_wait(open_link: Open) -> None:
@@ -279,14 +282,14 @@ def test_stop_from_another_thread_ends_a_wait(open_link: Open) -> None:
     timer.start()
     began = time.monotonic()
     with pytest.raises(InterruptedError):
-        copy_and_read(copy, b"COPY (SELECT 1 UNION ALL SELECT length(pg_sleep(60)::text)) TO STDOUT")
+        copy_and_read(copy, b"SELECT 1 UNION ALL SELECT length(pg_sleep(60)::text)")
     assert time.monotonic() - began < 5
     timer.join()
 
 
 def test_stop_ends_a_read_that_never_waits(open_link: Open) -> None:
     copy = CopyOut(open_link())
-    copy.begin(b"COPY (SELECT repeat('x', 1000) FROM generate_series(1, 2000000)) TO STDOUT", (), None)
+    copy.begin(b"SELECT repeat('x', 1000) FROM generate_series(1, 2000000)", (), (), None)
     timer = threading.Timer(0.3, copy.stop)
     timer.start()
     began = time.monotonic()
@@ -308,7 +311,8 @@ def test_a_server_that_dies(implementation: Any) -> None:
         session = connect(server.connection(), sslmode="disable")
         copy = CopyOut(session)
         copy.begin(
-            b"COPY (SELECT repeat('x', 9000), pg_sleep(0.01) FROM generate_series(1, 100000) AS n) TO STDOUT",
+            SLOW_QUERY,
+            (),
             (),
             None,
         )

@@ -226,7 +226,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 store = LocalStore(sys.argv[1])
 for write in (
-    lambda: store.put("small/big").__enter__().write(bytes(200_000)),
+    lambda: store.put("small/big").__enter__().write(bytes(3_000_000)),
     lambda: store.put_if_absent("big", bytes(200_000)),
 ):
     try:
@@ -311,7 +311,7 @@ def test_the_full_disk(tmp_path: Path) -> None:
     try:
         store = LocalStore(mounted)
         with pytest.raises(StorageError, match="no space is left") as caught, store.put("big") as upload:
-            upload.write(bytes(2_000_000))
+            upload.write(bytes(4_000_000))
         assert caught.value.hint
         assert everything(mounted) == []
         with pytest.raises(StorageError, match="no space is left"):

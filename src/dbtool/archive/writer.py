@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbtool.archive.index import encode_index
-from dbtool.archive.seekable import SeekEntry, checksum_of, encode_seek_table, index_entry
-from dbtool.archive.zstd import compress_frame
+from dbtool.archive.seekable import SeekEntry, encode_seek_table, index_entry
+from dbtool.archive.zstd import compress_frame, frame_checksum
 from dbtool.model.archive import ArchiveIndex, Block, Frame, FrameKind, SchemaObject, TableSummary
 from dbtool.storage.base import Upload
 
@@ -33,11 +33,12 @@ class PackedFrame:
 
 def pack(block: Block, level: int) -> PackedFrame:
     """Compress and checksum one block. Runs in a worker; releases the GIL while it works."""
+    data = compress_frame(block.text, level)
     return PackedFrame(
         kind=block.kind,
-        data=compress_frame(block.text, level),
+        data=data,
         plain_bytes=len(block.text),
-        checksum=checksum_of(block.text),
+        checksum=frame_checksum(data),
         table=block.table,
         rows=block.rows,
         digest=block.digest,

@@ -23,6 +23,12 @@ def compress_frame(text: Any, level: int) -> bytes:
     return _zstd.compress(text, options={parameters.compression_level: level, parameters.checksum_flag: 1})
 
 
+def frame_checksum(frame: bytes) -> int:
+    """The checksum at the end of a frame: the low 32 bits of the XXH64 of its text, which is what
+    the seek table holds as well (RFC 8878, section 3.1.1)."""
+    return int.from_bytes(frame[-4:], "little")
+
+
 def decompress_frame(frame: Any, what: str) -> bytes:
     """The text of exactly one frame. `VerificationError` naming `what` if it is damaged."""
     decompressor = _zstd.ZstdDecompressor()

@@ -33,12 +33,14 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of one table that a reader reads in one go. Only its engine knows `statement`."""
+    """A part of one table that a reader reads in one go. Only its engine knows `statement`, and what
+    `formats` says of how the columns come."""
 
     table: int  # position in Source.tables
     size_bytes: int  # on the server's disk, an estimate
     statement: bytes
     bounds: tuple[str, str] | None = None
+    formats: tuple[int, ...] = ()
 
 
 class LockQueuedError(BusyError):
@@ -121,12 +123,13 @@ class TargetOptions:
     with_owners: bool = True
     with_privileges: bool = True
     workers: int = 2
+    compare: bool = True  # plan to read the rows of each table back
     dry_run: bool = False  # look and plan, change nothing
 
 
 @dataclass(frozen=True)
 class Task:
-    """One step of a restore: a frame of rows to load, or schema objects to make.
+    """One step of a restore: a frame of rows to load, schema objects to make, or a table to compare.
 
     `needs` are the numbers of tasks of the same stage that come first. Two tasks that name the
     same thing in `locks` do not run together, unless both only share it.
@@ -142,6 +145,7 @@ class Task:
     # Tasks of one group, such as the frames of a table, begin in their order, and one loader goes
     # on with the group that it is at: others join it only when there is nothing else to do.
     group: str = ""
+    compare: int | None = None  # a table, by its position in the archive, to read back and digest
 
 
 @dataclass(frozen=True)
@@ -163,12 +167,13 @@ class Tally:
 class Loader(Protocol):
     """One worker's connection to the database that is being restored."""
 
-    def run(self, task: Task, texts: Mapping[int, bytes]) -> None:
-        """Do a task. `texts` has the plain text of every frame that it names. Raises `SqlError`
-        that names the object and the statement, or the table and the row."""
+    def run(self, task: Task, texts: Mapping[int, bytes], idle: int) -> None:
+        """Do a task. `texts` has the plain text of every frame that it names; `idle` loaders have
+        nothing to do, so that the server may use as many more processors for this. Raises
+        `SqlError` that names the object and the statement, or the table and the row."""
 
-    def tally(self, chunk: Chunk) -> Tally:
-        """Count and digest rows that were restored."""
+    def tally(self, table: int) -> Tally:
+        """Count and digest the restored rows of a table, by its position in the archive."""
 
     def stop(self) -> None:
         """End what another thread is doing here."""
@@ -180,8 +185,8 @@ class Loader(Protocol):
 class Target(Protocol):
     """The place that an archive is restored into. Closed by its user.
 
-    In the order of calls: `prepare`, `stages`, loaders at work, `comparisons`, `finish`. Unless
-    `finish` was reached, `close` undoes what can be undone, and `remains` says what could not.
+    In the order of calls: `prepare`, `stages`, loaders at work, `finish`. Unless `finish` was
+    reached, `close` undoes what can be undone, and `notes` says what could not.
     """
 
     notes: list[str]
@@ -200,9 +205,6 @@ class Target(Protocol):
 
     def open_loader(self) -> Loader:
         """A connection of its own."""
-
-    def comparisons(self) -> Sequence[tuple[int, Chunk]]:
-        """(position in the archive's tables, what a loader shall tally) for all restored tables."""
 
     def finish(self) -> None:
         """Put the restored database or tables in their place."""

@@ -134,6 +134,7 @@ def restore(
             with_owners=options.with_owners,
             with_privileges=options.with_privileges,
             workers=workers,
+            compare=options.compare,
             dry_run=options.dry_run,
         ),
     )
@@ -175,12 +176,16 @@ def _do_all(
     progress: Progress,
 ) -> None:
     loaded = _LoadedRows()
+    found = _Comparison()
 
-    def run(loader: Loader, task: Task) -> None:
+    def run(loader: Loader, task: Task, idle: int) -> None:
+        if task.compare is not None:
+            found.add(task.compare, loader.tally(task.compare))
+            return
         frames = {frame for frame, _ in task.objects if frame >= 0} | (
             set() if task.frame is None else {task.frame}
         )
-        loader.run(task, _Frames(reader, frames))
+        loader.run(task, _Frames(reader, frames), idle)
         if task.frame is not None:
             frame = reader.index.frames[task.frame]
             loaded.add(frame.table or 0, frame.rows)
@@ -194,9 +199,9 @@ def _do_all(
             )
             progress.phase(stage.name, total or None)
             scheduler.run(stage, run)
-        if options.compare:
-            _compare(target, scheduler, reader.index, progress)
-            report.compared = True
+    if options.compare:
+        found.check(reader.index)
+        report.compared = True
     report.tables, report.rows = loaded.totals()
     report.tables = len({*target.restored_tables()})
 
@@ -232,47 +237,35 @@ class _Frames(dict[int, bytes]):
         return self[number]
 
 
-def _compare(target: Target, scheduler: Scheduler, index: ArchiveIndex, progress: Progress) -> None:
-    """Read every restored row back; `VerificationError` for any table that differs."""
-    comparisons = target.comparisons()
-    progress.phase("compare", sum(chunk.size_bytes for _, chunk in comparisons))
-    found: dict[int, Tally] = {number: Tally() for number in target.restored_tables()}
-    lock = threading.Lock()
+class _Comparison:
+    """What was found in the restored tables; added to from several threads."""
 
-    def run(loader: Loader, task: Task) -> None:
-        table, chunk = comparisons[task.number]
-        tally = loader.tally(chunk)
-        with lock:
-            found[table].rows += tally.rows
-            found[table].digest = (found[table].digest + tally.digest) & _MASK
-        progress.advance(chunk.size_bytes)
+    def __init__(self) -> None:
+        self._found: dict[int, Tally] = {}
+        self._lock = threading.Lock()
 
-    tasks = tuple(
-        Task(number, "compare", weight=chunk.size_bytes) for number, (_, chunk) in enumerate(comparisons)
-    )
-    if tasks:
-        scheduler.run(Stage("compare", tasks), run)
-    _check_tallies(index, found)
+    def add(self, table: int, tally: Tally) -> None:
+        with self._lock:
+            self._found[table] = tally
 
-
-def _check_tallies(index: ArchiveIndex, found: dict[int, Tally]) -> None:
-    """Compare what was found with the index. Tables whose rows find their own partition when they
-    are loaded are compared as one."""
-    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number in found:
-        table = index.tables[number]
-        groups[tuple(table.details.get("loaded_through") or (table.schema, table.name))].append(number)
-    for name, numbers in groups.items():
-        rows = sum(index.tables[number].rows for number in numbers)
-        digest = sum(index.tables[number].digest for number in numbers) & _MASK
-        found_rows = sum(found[number].rows for number in numbers)
-        found_digest = sum(found[number].digest for number in numbers) & _MASK
-        if (rows, digest) != (found_rows, found_digest):
-            raise VerificationError(
-                f"{'.'.join(name)} is not what was backed up: {rows} rows with digest {digest:016x} were, "
-                f"{found_rows} with {found_digest:016x} are there",
-                "nothing was put in place; please report this with the table's definition",
-            )
+    def check(self, index: ArchiveIndex) -> None:
+        """`VerificationError` for any table that differs. Tables whose rows find their own partition
+        when they are loaded are compared as one."""
+        groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for number in self._found:
+            table = index.tables[number]
+            groups[tuple(table.details.get("loaded_through") or (table.schema, table.name))].append(number)
+        for name, numbers in groups.items():
+            rows = sum(index.tables[number].rows for number in numbers)
+            digest = sum(index.tables[number].digest for number in numbers) & _MASK
+            found_rows = sum(self._found[number].rows for number in numbers)
+            found_digest = sum(self._found[number].digest for number in numbers) & _MASK
+            if (rows, digest) != (found_rows, found_digest):
+                raise VerificationError(
+                    f"{'.'.join(name)} is not what was backed up: {rows} rows with digest {digest:016x} were, "
+                    f"{found_rows} with {found_digest:016x} are there",
+                    "nothing was put in place; please report this with the table's definition",
+                )
 
 
 def _described(stage: Stage, index: ArchiveIndex) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from dbtool.engines.base import Loader, Stage, Task
 
-#: Reads the frames that a task names and does it.
-Runner = Callable[[Loader, Task], None]
+#: Reads the frames that a task names and does it; told how many other loaders have nothing to do.
+Runner = Callable[[Loader, Task, int], None]
 
 
 class Scheduler:
@@ -37,9 +37,9 @@ class Scheduler:
             self._loaders.append(self._open_loader())
         if workers <= 1:
             for task in stage.tasks:
-                runner(self._loaders[0], task)
+                runner(self._loaders[0], task, self._workers - 1)
             return
-        board = _Board(stage.tasks)
+        board = _Board(stage.tasks, spare=self._workers - workers)
         threads = [
             threading.Thread(
                 target=board.work, args=(loader, runner), name=f"dbtool-loader-{number}", daemon=True
@@ -63,7 +63,8 @@ class Scheduler:
 class _Board:
     """Which tasks wait, run and are done."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], spare: int) -> None:
+        self._idle = spare  # loaders without a task
         self._missing = {task.number: len(set(task.needs)) for task in tasks}
         self._dependants: dict[int, list[Task]] = {}
         for task in tasks:
@@ -90,7 +91,7 @@ class _Board:
         while (task := self._take(group)) is not None:
             group = task.group or group
             try:
-                runner(loader, task)
+                runner(loader, task, self._idle)
             except BaseException as error:
                 self._done(task, error)
                 return
@@ -121,7 +122,9 @@ class _Board:
                 if task is not None:
                     self._lock(task)
                     return task
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
 
     def _take_single(self) -> Task | None:
         for position, task in enumerate(self._ready):

@@ -48,6 +48,17 @@ def tally_lines(data: Any, key: tuple[int, ...] = ()) -> tuple[int, int, int]:
     return tally
 
 
+def pack_binary(text: Any, start: int, kinds: bytes, limit: int) -> tuple[bytes, int]:
+    """Lines of COPY text, from `start` on, as about `limit` bytes of tuples of COPY's binary format,
+    and where the rest of the text begins. `kinds` has a letter for each column: see _binary.h.
+
+    Only the C part can do it. Raises ValueError where a value is not in the one form that
+    PostgreSQL itself writes.
+    """
+    packed: tuple[bytes, int] = _implementation.pack_binary(text, start, kinds, limit)
+    return packed
+
+
 def text_of(stream: Any) -> memoryview:
     """The text of a CopyStream, without a copy. Release it before the stream is used again."""
     return memoryview(stream if is_native else stream.text)

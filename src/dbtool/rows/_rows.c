@@ -1,9 +1,11 @@
 /* Rows as bytes, at memory speed: the C twin of pure.py, which documents every function.
  *
- * CopyStream reads the rows of a COPY TO STDOUT straight from the connection's socket (or, where
- * TLS stands in between, through libpq's own PQgetCopyData), appends them to one growing text
- * buffer, and counts and digests them on the way. Everything heavy runs with the GIL released.
+ * CopyStream reads rows straight from the connection's socket, those of a COPY TO STDOUT or of a
+ * query's result (or, where TLS stands in between, those of a COPY through libpq's PQgetCopyData),
+ * appends them to one growing text buffer, and counts and digests them on the way. Everything heavy
+ * runs with the GIL released.
  */
+#define _GNU_SOURCE /* strtod_l */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
@@ -13,154 +15,12 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* ---- XXH64, from its published specification ------------------------------------------- */
+#include "_binary.h"
+#include "_fields.h"
+#include "_tally.h"
+#include "_xxh64.h"
 
-#define PRIME1 0x9E3779B185EBCA87ULL
-#define PRIME2 0xC2B2AE3D27D4EB4FULL
-#define PRIME3 0x165667B19E3779F9ULL
-#define PRIME4 0x85EBCA77C2B2AE63ULL
-#define PRIME5 0x27D4EB2F165667C5ULL
-
-static inline uint64_t rotate_left(uint64_t value, int bits)
-{
-    return (value << bits) | (value >> (64 - bits));
-}
-
-static inline uint64_t load64(const unsigned char *p)
-{
-    uint64_t value;
-    memcpy(&value, p, 8);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    value = __builtin_bswap64(value);
-#endif
-    return value;
-}
-
-static inline uint32_t load32(const unsigned char *p)
-{
-    uint32_t value;
-    memcpy(&value, p, 4);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    value = __builtin_bswap32(value);
-#endif
-    return value;
-}
-
-static inline uint64_t xxh_round(uint64_t lane, uint64_t input)
-{
-    return rotate_left(lane + input * PRIME2, 31) * PRIME1;
-}
-
-static inline uint64_t xxh_merge(uint64_t hash, uint64_t lane)
-{
-    return (hash ^ xxh_round(0, lane)) * PRIME1 + PRIME4;
-}
-
-static uint64_t xxh64(const unsigned char *p, size_t length, uint64_t seed)
-{
-    const unsigned char *end = p + length;
-    uint64_t hash;
-    if (length >= 32) {
-        uint64_t lane1 = seed + PRIME1 + PRIME2, lane2 = seed + PRIME2, lane3 = seed, lane4 = seed - PRIME1;
-        const unsigned char *last = end - 32;
-        do {
-            lane1 = xxh_round(lane1, load64(p));
-            lane2 = xxh_round(lane2, load64(p + 8));
-            lane3 = xxh_round(lane3, load64(p + 16));
-            lane4 = xxh_round(lane4, load64(p + 24));
-            p += 32;
-        } while (p <= last);
-        hash = rotate_left(lane1, 1) + rotate_left(lane2, 7) + rotate_left(lane3, 12) + rotate_left(lane4, 18);
-        hash = xxh_merge(hash, lane1);
-        hash = xxh_merge(hash, lane2);
-        hash = xxh_merge(hash, lane3);
-        hash = xxh_merge(hash, lane4);
-    } else {
-        hash = seed + PRIME5;
-    }
-    hash += (uint64_t)length;
-    for (; end - p >= 8; p += 8)
-        hash = rotate_left(hash ^ xxh_round(0, load64(p)), 27) * PRIME1 + PRIME4;
-    if (end - p >= 4) {
-        hash = rotate_left(hash ^ (uint64_t)load32(p) * PRIME1, 23) * PRIME2 + PRIME3;
-        p += 4;
-    }
-    for (; p < end; p++)
-        hash = rotate_left(hash ^ *p * PRIME5, 11) * PRIME1;
-    hash ^= hash >> 33;
-    hash *= PRIME2;
-    hash ^= hash >> 29;
-    hash *= PRIME3;
-    hash ^= hash >> 32;
-    return hash;
-}
-
-/* ---- what is known of rows -------------------------------------------------------------- */
-
-#define MAX_KEY_FIELDS 32
-
-typedef struct {
-    uint64_t rows, digest, key_digest;
-    int key_count;
-    int key_fields[MAX_KEY_FIELDS]; /* positions in the row, in the key's order */
-    int last_key_field;
-    int key_is_contiguous;          /* then the key's text is a slice of the row */
-    uint64_t *buckets;              /* shared between threads: added to atomically */
-    int bucket_bits;
-    unsigned char *scratch;         /* the text of a key that is no slice of its row */
-    size_t scratch_capacity;
-} Tally;
-
-/* Digest one row, given without its newline. Returns -1 if memory runs out, -2 if fields lack. */
-static int tally_row(Tally *tally, const unsigned char *row, size_t length)
-{
-    tally->rows++;
-    tally->digest += xxh64(row, length, 0);
-    if (tally->key_count == 0)
-        return 0;
-    size_t starts[1664], ends[1664]; /* a PostgreSQL result has at most 1,664 columns */
-    size_t position = 0;
-    for (int field = 0; field <= tally->last_key_field; field++) {
-        const unsigned char *tab = memchr(row + position, '\t', length - position);
-        starts[field] = position;
-        if (tab == NULL) {
-            if (field < tally->last_key_field)
-                return -2;
-            ends[field] = length;
-        } else {
-            ends[field] = (size_t)(tab - row);
-            position = ends[field] + 1;
-        }
-    }
-    uint64_t hash;
-    if (tally->key_is_contiguous) {
-        size_t start = starts[tally->key_fields[0]];
-        hash = xxh64(row + start, ends[tally->last_key_field] - start, 0);
-    } else {
-        if (tally->scratch_capacity < length + MAX_KEY_FIELDS) {
-            unsigned char *grown = realloc(tally->scratch, length + MAX_KEY_FIELDS);
-            if (grown == NULL)
-                return -1;
-            tally->scratch = grown;
-            tally->scratch_capacity = length + MAX_KEY_FIELDS;
-        }
-        size_t used = 0;
-        for (int i = 0; i < tally->key_count; i++) {
-            size_t start = starts[tally->key_fields[i]], size = ends[tally->key_fields[i]] - start;
-            if (i > 0)
-                tally->scratch[used++] = '\t';
-            memcpy(tally->scratch + used, row + start, size);
-            used += size;
-        }
-        hash = xxh64(tally->scratch, used, 0);
-    }
-    tally->key_digest += hash;
-    if (tally->buckets != NULL) {
-        size_t bucket = tally->bucket_bits == 0 ? 0 : (size_t)(hash >> (64 - tally->bucket_bits));
-        __atomic_fetch_add(&tally->buckets[bucket], hash, __ATOMIC_RELAXED);
-    }
-    return 0;
-}
+/* ---- keys and buckets, as Python gives them ---------------------------------------------- */
 
 /* Take key positions (a tuple of ints) into the tally; -1 with an exception on nonsense. */
 static int tally_set_key(Tally *tally, PyObject *positions)
@@ -177,7 +37,7 @@ static int tally_set_key(Tally *tally, PyObject *positions)
         long position = PyLong_AsLong(PyTuple_GET_ITEM(positions, i));
         if (position == -1 && PyErr_Occurred())
             return -1;
-        if (position < 0 || position >= 1664) {
+        if (position < 0 || position >= MAX_FIELDS) {
             PyErr_SetString(PyExc_ValueError, "a key field's position is out of range");
             return -1;
         }
@@ -226,6 +86,9 @@ typedef struct {
     Tally tally;
     Py_buffer bucket_view;
     int has_bucket_view;
+    int column_count;
+    unsigned char kinds[MAX_FIELDS]; /* of a result's columns: FieldKind */
+    WrittenDay written_day;
     volatile int stopped;
     unsigned char *error;
     size_t error_length;
@@ -233,18 +96,19 @@ typedef struct {
 } CopyStream;
 
 enum { DONE = 0, MORE = 1, SERVER_ERROR = 2 };
-enum { FAIL_MEMORY = -1, FAIL_FIELDS = -2, FAIL_EOF = -3, FAIL_STOPPED = -4, FAIL_ERRNO = -5, FAIL_PROTOCOL = -6,
-       FAIL_LIBPQ = -7 };
+enum { FAIL_EOF = -3, FAIL_STOPPED = -4, FAIL_ERRNO = -5, FAIL_PROTOCOL = -6, FAIL_LIBPQ = -7 };
 
 #define INPUT_CAPACITY (256 * 1024)
 #define POLL_MILLISECONDS 200
 /* In the middle of a large COPY, rather wait a little and find much than wake up for each 8 KiB
  * that the server sends: waking costs both sides more than the bytes do. */
 #define BULK_BYTES (1024 * 1024)
-#define BULK_PAUSE_NANOSECONDS 150000
+#define BULK_PAUSE_NANOSECONDS 400000
 
-static int append_text(CopyStream *self, const unsigned char *data, size_t length)
+/* Make room for `length` more bytes of text, and some to spare. */
+static int reserve_text(CopyStream *self, size_t length)
 {
+    length += FIELD_SLACK;
     if (self->text_length + length > self->text_capacity) {
         size_t capacity = self->text_capacity ? self->text_capacity : (size_t)1 << 20;
         while (capacity < self->text_length + length)
@@ -255,6 +119,13 @@ static int append_text(CopyStream *self, const unsigned char *data, size_t lengt
         self->text = grown;
         self->text_capacity = capacity;
     }
+    return 0;
+}
+
+static int append_text(CopyStream *self, const unsigned char *data, size_t length)
+{
+    if (reserve_text(self, length) < 0)
+        return FAIL_MEMORY;
     memcpy(self->text + self->text_length, data, length);
     self->text_length += length;
     return 0;
@@ -268,6 +139,75 @@ static int take_row(CopyStream *self, const unsigned char *data, size_t length)
     if (length > 0 && data[length - 1] == '\n')
         length--;
     return tally_row(&self->tally, data, length);
+}
+
+/* RowDescription: which columns come, and which of them in binary. */
+static int take_description(CopyStream *self, const unsigned char *data, size_t length)
+{
+    const unsigned char *end = data + length;
+    if (length < 2)
+        return FAIL_PROTOCOL;
+    int count = (data[0] << 8) | data[1];
+    if (count > MAX_FIELDS)
+        return FAIL_PROTOCOL;
+    data += 2;
+    for (int i = 0; i < count; i++) {
+        const unsigned char *name_end = memchr(data, 0, (size_t)(end - data));
+        if (name_end == NULL || end - name_end < 19)
+            return FAIL_PROTOCOL;
+        /* table and column, 6 bytes; type; its size and modifier, 6 bytes; format */
+        uint32_t type_oid = big_endian_32(name_end + 7);
+        int kind = name_end[18] == 0 ? FIELD_TEXT : binary_kind(type_oid);
+        if (kind < 0)
+            return FAIL_PROTOCOL;
+        self->kinds[i] = (unsigned char)kind;
+        data = name_end + 19;
+    }
+    self->column_count = count;
+    return 0;
+}
+
+/* DataRow: a line of COPY's text from the fields of a result. */
+static int take_fields(CopyStream *self, const unsigned char *data, size_t length)
+{
+    size_t starts[MAX_FIELDS], ends[MAX_FIELDS];
+    const unsigned char *end = data + length;
+    int count = length < 2 ? -1 : (data[0] << 8) | data[1];
+    if (count != self->column_count)
+        return FAIL_PROTOCOL;
+    if (self->tally.key_count && self->tally.last_key_field >= count)
+        return FAIL_FIELDS;
+    if (reserve_text(self, 2 * length + (size_t)count * LONGEST_ADDITION) < 0)
+        return FAIL_MEMORY;
+    data += 2;
+    unsigned char *row = self->text + self->text_length, *out = row;
+    int last_key_field = self->tally.key_count ? self->tally.last_key_field : -1;
+    for (int i = 0; i < count; i++) {
+        if (end - data < 4)
+            return FAIL_PROTOCOL;
+        uint32_t size = big_endian_32(data);
+        data += 4;
+        if (i > 0)
+            *out++ = '\t';
+        if (i <= last_key_field)
+            starts[i] = (size_t)(out - row);
+        if (size == UINT32_MAX) {
+            *out++ = '\\';
+            *out++ = 'N';
+        } else {
+            if (size > (size_t)(end - data))
+                return FAIL_PROTOCOL;
+            out = put_field(out, self->kinds[i], data, size, &self->written_day);
+            if (out == NULL)
+                return FAIL_PROTOCOL;
+            data += size;
+        }
+        if (i <= last_key_field)
+            ends[i] = (size_t)(out - row);
+    }
+    *out++ = '\n';
+    self->text_length += (size_t)(out - row);
+    return tally_fields(&self->tally, row, (size_t)(out - row) - 1, starts, ends);
 }
 
 static int wait_readable(CopyStream *self)
@@ -295,7 +235,7 @@ static int fill_input(CopyStream *self, size_t wanted)
             self->input_start = 0;
         }
         if (wanted > self->input_capacity) {
-            unsigned char *grown = realloc(self->input, wanted);
+            unsigned char *grown = realloc(self->input, wanted + FIELD_SLACK);
             if (grown == NULL)
                 return FAIL_MEMORY;
             self->input = grown;
@@ -355,8 +295,14 @@ static int read_socket(CopyStream *self, size_t target)
         length -= 4;
         status = 0;
         switch (type) {
+        case 'D':
+            status = take_fields(self, payload, length);
+            break;
         case 'd':
             status = take_row(self, payload, length);
+            break;
+        case 'T':
+            status = take_description(self, payload, length);
             break;
         case 'E':
             status = keep_error(self, payload, length);
@@ -367,7 +313,7 @@ static int read_socket(CopyStream *self, size_t target)
             self->tag[size] = 0;
             break;
         }
-        case 'H': case 'c': case 'N': case 'S': case 'A': case 'T': case 'D': case 'I':
+        case 'H': case 'c': case 'N': case 'S': case 'A': case 'I': case '1': case '2': case 'n':
             break;
         case 'Z':
             self->input_start += length + 5;
@@ -430,7 +376,7 @@ static PyObject *copystream_new(PyTypeObject *type, PyObject *args, PyObject *kw
         self->consume_input = (consume_input_function)consume_input;
         self->free_memory = (free_memory_function)free_memory;
     } else {
-        self->input = malloc(INPUT_CAPACITY);
+        self->input = malloc(INPUT_CAPACITY + FIELD_SLACK);
         if (self->input == NULL) {
             Py_DECREF(self);
             return PyErr_NoMemory();
@@ -491,6 +437,7 @@ static PyObject *copystream_begin(CopyStream *self, PyObject *args)
     self->error = NULL;
     self->tag[0] = 0;
     self->received = 0;
+    self->column_count = -1;
     Py_RETURN_NONE;
 }
 
@@ -688,8 +635,61 @@ static PyObject *rows_tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
                          (unsigned long long)tally.key_digest);
 }
 
+static PyObject *rows_pack_binary(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer text, kinds;
+    Py_ssize_t start, limit;
+    if (!PyArg_ParseTuple(args, "y*ny*n", &text, &start, &kinds, &limit))
+        return NULL;
+    PyObject *packed = NULL;
+    unsigned char *buffer = NULL;
+    size_t capacity = (size_t)limit + FIELD_SLACK, used = 0, columns = (size_t)kinds.len;
+    const unsigned char *first = text.buf, *position = first + start, *end = first + text.len;
+    int status = start < 0 || start > text.len || limit < 1 ? FAIL_FIELDS : 0;
+    Py_BEGIN_ALLOW_THREADS
+    if (status == 0 && (buffer = malloc(capacity)) == NULL)
+        status = FAIL_MEMORY;
+    while (status == 0 && position < end && used < (size_t)limit) {
+        const unsigned char *newline = memchr(position, '\n', (size_t)(end - position));
+        if (newline == NULL) {
+            status = FAIL_FIELDS;
+            break;
+        }
+        size_t wanted = used + (size_t)(newline - position) + columns * LONGEST_BINARY_ADDITION + FIELD_SLACK;
+        if (wanted > capacity) {
+            unsigned char *grown = realloc(buffer, wanted + wanted / 8);
+            if (grown == NULL) {
+                status = FAIL_MEMORY;
+                break;
+            }
+            buffer = grown;
+            capacity = wanted + wanted / 8;
+        }
+        Packing packing = {position, newline, buffer + used};
+        if (!pack_row(&packing, kinds.buf, columns)) {
+            status = FAIL_FIELDS;
+            break;
+        }
+        used = (size_t)(packing.out - buffer);
+        position = newline + 1;
+    }
+    Py_END_ALLOW_THREADS
+    if (status == FAIL_MEMORY)
+        PyErr_NoMemory();
+    else if (status == FAIL_FIELDS)
+        PyErr_SetString(PyExc_ValueError, "a row is not in the form that PostgreSQL writes");
+    else
+        packed = Py_BuildValue("y#n", (const char *)buffer, (Py_ssize_t)used, (Py_ssize_t)(position - first));
+    free(buffer);
+    PyBuffer_Release(&text);
+    PyBuffer_Release(&kinds);
+    return packed;
+}
+
 static PyMethodDef module_methods[] = {
     {"xxh64", rows_xxh64, METH_VARARGS, "xxh64(data, seed=0): the 64-bit xxHash."},
+    {"pack_binary", rows_pack_binary, METH_VARARGS,
+     "pack_binary(text, start, kinds, limit): (tuples of COPY's binary format, where the rest of the text begins)."},
     {"tally_lines", rows_tally_lines, METH_VARARGS, "tally_lines(data, key): (rows, digest, key_digest) of COPY text."},
     {NULL, NULL, 0, NULL},
 };
@@ -702,6 +702,9 @@ PyMODINIT_FUNC PyInit__rows(void)
 {
     if (PyType_Ready(&CopyStreamType) < 0)
         return NULL;
+    c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (c_locale == (locale_t)0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     PyObject *module = PyModule_Create(&module_definition);
     if (module == NULL)
         return NULL;

@@ -21,6 +21,7 @@ from typing import BinaryIO
 from dbtool import platforms
 from dbtool.errors import BusyError, NotFoundError, StorageError
 from dbtool.storage.base import Entry
+from dbtool.storage.direct import FileWriter
 from dbtool.text import printable
 
 TEMPORARY_PREFIX = ".dbtool-tmp-"
@@ -119,13 +120,14 @@ class LocalUpload:
             make_folder(target.parent)
             self._temporary, descriptor = _create_temporary(target.parent)
         self._descriptor: int | None = descriptor
+        self._writer = FileWriter(descriptor)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes; `StorageError` when the disk is full, or after commit or abort."""
         if self._descriptor is None:
             raise StorageError(f"cannot write {printable(str(self._target))}: the upload has ended")
         try:
-            _write_all(self._descriptor, data)
+            self._writer.write(data)
         except OSError as error:
             raise translated(error, "write", self._target) from error
 
@@ -135,7 +137,7 @@ class LocalUpload:
             raise StorageError(f"cannot write {printable(str(self._target))}: the upload has ended")
         try:
             with _storage_errors("write", self._target):
-                os.fsync(self._descriptor)
+                self._writer.finish()
                 os.close(self._descriptor)
                 self._descriptor = None
                 self._temporary.replace(self._target)

@@ -7,15 +7,19 @@ they go through libpq. What the server does and says is the same.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import select
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbtool import rows
+from dbtool.engines.postgres.binary import binary_pieces
 from dbtool.errors import ConnectionFailedError, DbtoolError
+from dbtool.model.database import Column
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,8 +43,17 @@ class ServerError(DbtoolError):
         return self.fields.get("W", "")
 
 
+# Types whose text costs the server much, and which the C part writes: see rows/_fields.h.
+_BINARY_TYPE = re.compile(r"bytea|date|uuid|timestamp(\(\d\))? with(out)? time zone")
+
+
+def binary_formats(columns: Sequence[Column]) -> tuple[int, ...]:
+    """For each column 1 if it shall come in binary, else 0."""
+    return tuple(1 if _BINARY_TYPE.fullmatch(column.type) else 0 for column in columns)
+
+
 class CopyOut:
-    """Reads `COPY … TO STDOUT`, one after the other."""
+    """Reads rows as the lines of COPY's text format, one statement after the other."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._pgconn = connection.pgconn
@@ -49,16 +62,30 @@ class CopyOut:
         libpq = None if self._is_raw else _libpq_of(self._pgconn)
         self.stream: Any = rows.copy_stream(self._pgconn.socket, libpq)
 
-    def begin(self, statement: bytes, key: tuple[int, ...], buckets: bytearray | None) -> None:
-        """Send the statement. `key` and `buckets` as in `rows.pure.CopyStream.begin`."""
+    def begin(
+        self,
+        query: bytes,
+        formats: Sequence[int],
+        key: tuple[int, ...],
+        buckets: bytearray | None,
+        lock: bytes | None = None,
+    ) -> None:
+        """Ask for a query's rows, after the statement `lock` if there is one, in one round trip.
+
+        The lines are those of `COPY (query) TO STDOUT`. A result costs the server less than a COPY,
+        which looks at every byte for what it must escape; and where `formats` has a 1 the column
+        comes in binary (see `binary_formats`). Where libpq or Python reads, it is a COPY.
+        `key` and `buckets` as in `rows.pure.CopyStream.begin`.
+        """
         self.stream.begin(key, buckets)
-        if self._is_raw:
-            _send_query(self._pgconn.socket, statement)
-        else:
-            self._begin_in_libpq(statement)
+        if not (self._is_raw and rows.is_native):
+            self._begin_copy((lock + b"; " if lock else b"") + b"COPY (" + query + b") TO STDOUT")
+            return
+        messages = _extended_query(lock, ()) if lock else b""
+        _send(self._pgconn.socket, messages + _extended_query(query, formats) + _message(b"S"))
 
     def read(self, target_bytes: int) -> bool:
-        """Read until the text has so many bytes; False once the COPY is over.
+        """Read until the text has so many bytes; False once the statement is over.
 
         Raises `ServerError`, or `ConnectionFailedError` where the connection is lost.
         """
@@ -76,14 +103,17 @@ class CopyOut:
             self.rows_sent = self._end_in_libpq()
         return False
 
-    rows_sent = 0  # as the server counted them, once the COPY is over
+    rows_sent = 0  # as the server counted them, once the statement is over
 
     def stop(self) -> None:
         """End a begin or a read in another thread: it raises InterruptedError."""
         self._is_stopped = True
         self.stream.stop()
 
-    def _begin_in_libpq(self, statement: bytes) -> None:
+    def _begin_copy(self, statement: bytes) -> None:
+        if self._is_raw:
+            _send(self._pgconn.socket, _message(b"Q", statement + b"\0"))
+            return
         from psycopg import pq
 
         self._pgconn.send_query(statement)
@@ -124,18 +154,30 @@ class CopyOut:
             pass
 
 
-def copy_in(connection: psycopg.Connection[Any], statement: bytes, data: memoryview) -> int:
-    """Run `COPY … FROM STDIN` with these rows; the number that the server took.
+def copy_in(
+    connection: psycopg.Connection[Any], statement: bytes, data: memoryview, kinds: bytes | None
+) -> int:
+    """Run `COPY … FROM STDIN` with these lines; the number of rows that the server took.
 
+    With `kinds` (see `binary.column_kinds`) they are sent in binary. What that cannot say, or the
+    server refuses so, is sent as text after all: then an error speaks of what stands in the archive.
     Raises `ServerError` or `ConnectionFailedError`.
     """
+    if kinds is not None:
+        with contextlib.suppress(ServerError, ValueError):
+            return _copy(connection, statement + b" WITH (FORMAT binary)", binary_pieces(data, kinds))
+    starts = range(0, len(data), _SEND_BYTES)
+    return _copy(connection, statement, (data[start : start + _SEND_BYTES] for start in starts))
+
+
+def _copy(connection: psycopg.Connection[Any], statement: bytes, pieces: Iterable[bytes | memoryview]) -> int:
     import psycopg
 
     try:
         with connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
-                for start in range(0, len(data), _SEND_BYTES):
-                    copy.write(data[start : start + _SEND_BYTES])
+                for piece in pieces:
+                    copy.write(piece)
             return cursor.rowcount
     except psycopg.Error as error:
         if error.diag.sqlstate is None:
@@ -182,9 +224,25 @@ def _loaded_libpq() -> str:
     raise DbtoolError("cannot find the libpq that is in use")
 
 
-def _send_query(fd: int, statement: bytes) -> None:
-    """Write a Query message of the protocol to a socket that does not block."""
-    message = memoryview(b"Q" + struct.pack(">I", len(statement) + 5) + statement + b"\0")
+def _message(kind: bytes, payload: bytes = b"") -> bytes:
+    """A message of the protocol, version 3: its kind, a length that counts itself, the payload."""
+    return kind + struct.pack(">I", len(payload) + 4) + payload
+
+
+def _extended_query(statement: bytes, formats: Sequence[int]) -> bytes:
+    """Parse, Bind, Describe and Execute; with no formats every column comes as text."""
+    codes = struct.pack(f">{len(formats) + 1}H", len(formats), *formats)
+    return (
+        _message(b"P", b"\0" + statement + b"\0" + struct.pack(">H", 0))
+        + _message(b"B", b"\0\0" + struct.pack(">HH", 0, 0) + codes)
+        + _message(b"D", b"P\0")
+        + _message(b"E", b"\0" + struct.pack(">I", 0))
+    )
+
+
+def _send(fd: int, data: bytes) -> None:
+    """Write to a socket that does not block."""
+    message = memoryview(data)
     while message:
         try:
             message = message[os.write(fd, message) :]

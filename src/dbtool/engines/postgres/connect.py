@@ -96,9 +96,11 @@ WHERE s.setting IS DISTINCT FROM v.value"""
 
 LOAD_SESSION_SQL = _SESSION_SQL.format(values=_SESSION_VALUES)
 
-# While dumping, a table that somebody swaps for a view must be an error and not run its code.
+# While dumping, a table that somebody swaps for a view must be an error and not run its code; and
+# rows come in the table's order, from one process.
 DUMP_SESSION_SQL = _SESSION_SQL.format(
-    values=_SESSION_VALUES + ", ('restrict_nonsystem_relation_kind', 'view, foreign-table')"
+    values=_SESSION_VALUES
+    + ", ('restrict_nonsystem_relation_kind', 'view, foreign-table'), ('max_parallel_workers_per_gather', '0')"
 )
 
 

@@ -98,6 +98,12 @@ FROM wanted AS w LEFT JOIN columns AS c ON c.attrelid = w.oid LEFT JOIN keys AS 
 ORDER BY w.nspname, w.relname
 """
 
+_CONDITION_SQL = """
+SELECT coalesce(u.condition, '') FROM pg_extension AS e, unnest(e.extconfig, e.extcondition) AS u (oid, condition)
+JOIN pg_class AS c ON c.oid = u.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s
+"""
+
 # Leaf partitions below a table that is partitioned by the hash of an enum: the hash is that of the
 # label's OID, which is another one after a restore, so rows must find their partition anew.
 _ROUTED_SQL = """
@@ -329,6 +335,12 @@ def tables(session: Session) -> list[Table]:
             )
         )
     return found
+
+
+def configuration_condition(session: Session, schema: str, name: str) -> str:
+    """Which rows of an extension's configuration table belong to a backup; "" for all of them."""
+    row = session.execute(_CONDITION_SQL, (schema, name)).fetchone()
+    return str(row[0]) if row else ""
 
 
 def _loaded_last(session: Session, configuration: list[int]) -> dict[int, int]:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dbtool.engines.base import Chunk, Tally, Task
-from dbtool.engines.postgres.bulk import CopyOut, ServerError, copy_in
+from dbtool.engines.base import Tally, Task
+from dbtool.engines.postgres.binary import column_kinds
+from dbtool.engines.postgres.bulk import CopyOut, ServerError, binary_formats, copy_in
 from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect, set_client_encoding
-from dbtool.engines.postgres.reader import FRAME_BYTES
+from dbtool.engines.postgres.introspect import configuration_condition
+from dbtool.engines.postgres.plan import select_statement
 from dbtool.engines.postgres.schema import setting_statement, settings_of
 from dbtool.errors import ConnectionFailedError, InterruptedByUserError, SqlError, VerificationError
 from dbtool.model.archive import ArchiveIndex, SchemaObject
 from dbtool.model.connection import Connection
+from dbtool.model.database import Column, Table
 
 if TYPE_CHECKING:
     pass
 
 _MASK = (1 << 64) - 1
+_COMPARED_BYTES = 1 << 20  # at once; it is small enough for the processor's cache
+_BINARY_BYTES = 128 * 1024  # below it, asking for the columns' types costs more than it saves
 _SHOWN_STATEMENT_CHARACTERS = 300
 # One transaction for many small objects; each of them may hold a lock until its end.
 _OBJECTS_A_TRANSACTION = 200
@@ -36,11 +43,16 @@ _ADVICE = {
     "0A000": "the server does not have it; is the extension's package installed?",
 }
 
-# Indexes are sorted in memory, or on disk in few runs; the server's default is made for small ones.
-_MEMORY_SQL = """
-SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false)
-WHERE pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) < 256 * 1024 * 1024
-"""
+# What is sorted for a B-tree goes to disk in runs, which are merged from there. Runs that fit into the
+# processor's cache are sorted faster than what fills much memory; so: as much memory as is needed to
+# merge all runs at once (one buffer of 256 KiB a run, tuplesort.c), and not less than 16 MiB.
+_MERGE_BUFFER_BYTES = 256 * 1024
+_LEAST_SORT_BYTES, _MOST_SORT_BYTES = 16 << 20, 1 << 30
+_OTHER_INDEX_BYTES = 256 << 20  # the more memory the better
+_BUILDS = re.compile(
+    rb"^(CREATE (UNIQUE )?INDEX|ALTER TABLE .*\n\s+ADD CONSTRAINT .* (PRIMARY KEY|UNIQUE|EXCLUDE))", re.M
+)
+_IS_SORTED = re.compile(rb" USING btree | (PRIMARY KEY|UNIQUE) ")
 
 
 class CopyLoader:
@@ -66,14 +78,16 @@ class CopyLoader:
         set_client_encoding(self._session, encoding)
         # Nothing is lost by it: the restore's last transaction waits for all before it.
         self._session.execute("SET synchronous_commit = off")
-        self._session.execute(_MEMORY_SQL)
         self._codec = codec_of(self._session)
         self._copy: CopyOut | None = None
+        self._kinds: dict[int, bytes | None] = {}
+        self._task, self._idle = Task(0, ""), 0
 
     # ---- tasks ---------------------------------------------------------------------------------
 
-    def run(self, task: Task, texts: Mapping[int, bytes]) -> None:
+    def run(self, task: Task, texts: Mapping[int, bytes], idle: int) -> None:
         """Load a frame of rows, or make schema objects."""
+        self._task, self._idle = task, idle
         if task.frame is not None:
             self._load(task.frame, texts[task.frame])
         for batch in _batches(task.objects, self._keeps_existing):
@@ -87,13 +101,24 @@ class CopyLoader:
         data = memoryview(text)[frame.prefix_bytes : len(text) - frame.suffix_bytes]
         name = f"{table.schema}.{table.name}"
         try:
-            count = copy_in(self._session, statement, data)
+            count = copy_in(self._session, statement, data, self._kinds_of(frame.table, len(data)))
         except ServerError as error:
             self._raise_if_stopped()
             context = f" ({error.context.splitlines()[0]})" if error.context else ""
             raise SqlError(f"loading rows of {name} failed: {error.message}{context}", error.hint) from None
         if count != frame.rows:
             raise VerificationError(f"{name}: the server took {count} rows of {frame.rows}")
+
+    def _kinds_of(self, number: int, size_bytes: int) -> bytes | None:
+        """How the rows of a table can be sent in binary; None if as text, or if they are few."""
+        if size_bytes < _BINARY_BYTES:
+            return None
+        if number not in self._kinds:
+            table = self._index.tables[number]
+            schema, name = table.details.get("loaded_through") or (table.schema, table.name)
+            columns = [column for column, _ in table.columns]
+            self._kinds[number] = column_kinds(self._session, schema, name, columns)
+        return self._kinds[number]
 
     def _make(self, batch: Sequence[tuple[int, SchemaObject]], texts: Mapping[int, bytes]) -> None:
         """Make objects in one transaction; if that fails, one by one, to know which it was."""
@@ -148,6 +173,8 @@ class CopyLoader:
         import psycopg
 
         try:
+            if _BUILDS.search(sql):
+                self._session.execute(_building_settings(sql, self._task.weight, self._idle))
             self._session.execute(sql, prepare=False)
         except psycopg.Error as error:
             if error.diag.sqlstate is None:
@@ -166,18 +193,25 @@ class CopyLoader:
 
     # ---- comparison ----------------------------------------------------------------------------
 
-    def tally(self, chunk: Chunk) -> Tally:
-        """Read rows back and digest them; nothing is kept."""
+    def tally(self, number: int) -> Tally:
+        """Read a table's rows back and digest them; nothing is kept."""
         if self._copy is None:
             self._copy = CopyOut(self._session)
+        summary = self._index.tables[number]
+        columns = tuple(Column(*column) for column in summary.columns)
+        condition = ""
+        if summary.details.get("is_configuration"):
+            condition = configuration_condition(self._session, summary.schema, summary.name)
+        table = Table(summary.identity, summary.schema, summary.name, columns, condition=condition)
+        query = select_statement(table, "").encode(self._codec, "surrogateescape")
         found = Tally()
         stream = self._copy.stream
         try:
-            self._copy.begin(chunk.statement, (), None)
+            self._copy.begin(query, binary_formats(columns), (), None)
             more = True
             while more:
                 stream.reset(b"")
-                more = self._copy.read(FRAME_BYTES // 16)
+                more = self._copy.read(_COMPARED_BYTES)
                 found.rows += stream.rows
                 found.digest = (found.digest + stream.digest) & _MASK
         except ServerError as error:
@@ -198,6 +232,16 @@ class CopyLoader:
         """End the connection."""
         with contextlib.suppress(Exception):
             self._session.close()
+
+
+def _building_settings(sql: bytes, table_bytes: int, idle: int) -> str:
+    """What an index is best built with. Processes that help would only take each other's time while
+    all loaders are at work."""
+    memory = _OTHER_INDEX_BYTES
+    if _IS_SORTED.search(sql):
+        needed = math.isqrt(table_bytes * _MERGE_BUFFER_BYTES)
+        memory = min(max(needed, _LEAST_SORT_BYTES), _MOST_SORT_BYTES)
+    return f"SET maintenance_work_mem = {memory >> 10}; SET max_parallel_maintenance_workers = {idle}"
 
 
 def called(item: SchemaObject) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.base import Chunk
+from dbtool.engines.postgres.bulk import binary_formats
 from dbtool.engines.postgres.connect import codec_of
 from dbtool.engines.postgres.quoting import qualified, quote_identifier, quote_literal
 from dbtool.model.database import ServerFacts, Table
@@ -31,7 +32,13 @@ def plan_chunks(
 ) -> list[Chunk]:
     """All chunks of all tables, the largest first. Tables without pages are not among them."""
     chunks = [
-        Chunk(number, size, copy_statement(table, condition).encode(codec, "surrogateescape"), bounds)
+        Chunk(
+            number,
+            size,
+            select_statement(table, condition).encode(codec, "surrogateescape"),
+            bounds,
+            binary_formats(table.columns),
+        )
         for number, table in enumerate(tables)
         for condition, bounds, size in _ranges(session, server, table)
     ]
@@ -48,15 +55,12 @@ def bucket_bytes(table: Table) -> int:
     return buckets * 8
 
 
-def copy_statement(table: Table, condition: str) -> str:
-    """`COPY … TO STDOUT` of the table's own rows; as a query only where a condition demands it."""
+def select_statement(table: Table, condition: str) -> str:
+    """The query of the table's own rows, as far as they fulfil a condition."""
     columns = ", ".join(quote_identifier(column.name) for column in table.columns)
-    name = qualified(table.schema, table.name)
-    if not condition and not table.condition and columns:
-        return f"COPY {name} ({columns}) TO STDOUT"
     parts = [part for part in (condition, _bare(table.condition)) if part]
     where = f" WHERE {' AND '.join(parts)}" if parts else ""
-    return f"COPY (SELECT {columns} FROM ONLY {name}{where}) TO STDOUT"  # noqa: S608
+    return f"SELECT {columns} FROM ONLY {qualified(table.schema, table.name)}{where}"  # noqa: S608
 
 
 def _bare(condition: str) -> str:

@@ -63,8 +63,9 @@ class CopyReader:
         key = tuple(positions[name] for name in table.key)
         prefix = insert_statement(table).encode(self._codec, "surrogateescape")
         try:
-            statement = self._locking(table, chunk)
-            self._copy.begin(statement, key, self._key_buckets(chunk.table) if key else None)
+            lock = self._lock(table)
+            buckets = self._key_buckets(chunk.table) if key else None
+            self._copy.begin(chunk.statement, chunk.formats, key, buckets, lock)
             yield from self._blocks(chunk, prefix)
         except ServerError as error:
             if error.sqlstate != _LOCK_NOT_AVAILABLE or self._begin is None:
@@ -76,14 +77,15 @@ class CopyReader:
         except InterruptedError:
             raise InterruptedByUserError("stopped") from None
 
-    def _locking(self, table: Table, chunk: Chunk) -> bytes:
+    def _lock(self, table: Table) -> bytes | None:
+        """The statement that locks a table which this connection has not locked yet."""
         if self._begin is None or table.identity in self._locked:
-            return chunk.statement
+            return None
         if len(self._locked) >= _MOST_LOCKED_TABLES:
             self._restart()
         self._locked.add(table.identity)
         name = qualified(table.schema, table.name).encode(self._codec, "surrogateescape")
-        return b"LOCK TABLE ONLY " + name + b" IN ACCESS SHARE MODE NOWAIT; " + chunk.statement
+        return b"LOCK TABLE ONLY " + name + b" IN ACCESS SHARE MODE NOWAIT"
 
     def _restart(self) -> None:
         self._locked.clear()

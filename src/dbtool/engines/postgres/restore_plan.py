@@ -53,6 +53,7 @@ def make_plan(
     chosen: frozenset[int] | None,
     with_privileges: bool,
     present: frozenset[tuple[str, str]],
+    compare: bool,
 ) -> RestorePlan:
     """Plan the restore of everything, or of the tables with the chosen OIDs.
 
@@ -81,9 +82,10 @@ def make_plan(
     soon_indexes, last_indexes = relations.split(early, {index.tables[number].identity for number in last})
     stages = [
         Stage("schema", _in_order(of_kind[FrameKind.BEFORE_DATA])),
-        Stage("rows", _row_tasks(index, soon, large, soon_indexes, relations)),
+        Stage("rows", _row_tasks(index, soon, large, soon_indexes, relations, compare)),
         Stage(
-            "rows that need other rows", _row_tasks(index, last, [], last_indexes, relations, in_line=True)
+            "rows that need other rows",
+            _row_tasks(index, last, [], last_indexes, relations, compare, in_line=True),
         ),
         # A partition's keys are whole, and so can become those of its table, once theirs are attached.
         *_ordered_stages([*after, *joining]),
@@ -233,9 +235,11 @@ def _row_tasks(
     large: Sequence[Placed],
     indexes: Sequence[Placed],
     relations: _Relations,
+    compare: bool,
     in_line: bool = False,
 ) -> tuple[Task, ...]:
-    """Loading, and the indexes of each table behind its rows; `in_line`, one frame after the other."""
+    """Loading, and behind the rows of each table its indexes and the comparison; `in_line`, one frame
+    after the other."""
     tasks: list[Task] = []
     loads = _load_tasks(index, tables, tasks, in_line)
     by_frame: dict[int, list[Placed]] = defaultdict(list)
@@ -268,7 +272,26 @@ def _row_tasks(
                 weight=sum(sizes.get(identity, 0) for identity in identities),
             )
         )
+    if compare:
+        tasks += _compare_tasks(index, tables, loads, len(tasks))
     return tuple(tasks)
+
+
+def _compare_tasks(
+    index: ArchiveIndex, tables: Sequence[int], loads: dict[int, list[int]], first: int
+) -> Iterator[Task]:
+    """Reading each table back, when no index waits to be built: that is of one group and no weight.
+    It cannot be done while a key is made, which takes the table alone."""
+    for number, position in enumerate(tables, first):
+        table = index.tables[position]
+        yield Task(
+            number,
+            f"comparison of {table.schema}.{table.name}",
+            needs=tuple(loads.get(table.identity, ())),
+            locks=((str(table.identity), False),),
+            group="comparison",
+            compare=position,
+        )
 
 
 def _first_block(frame: Frame) -> int:

@@ -10,23 +10,20 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dbtool.engines.base import Chunk, Stage, TargetOptions
-from dbtool.engines.postgres import introspect
-from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect, set_client_encoding
+from dbtool.engines.base import Stage, TargetOptions
+from dbtool.engines.postgres.connect import backup_session_settings, connect
 from dbtool.engines.postgres.globals import restore_globals
 from dbtool.engines.postgres.load import CopyLoader
 from dbtool.engines.postgres.messages import readable_errors
-from dbtool.engines.postgres.plan import plan_chunks
 from dbtool.engines.postgres.replace import TableReplacement
 from dbtool.engines.postgres.restore_plan import RestorePlan, make_plan
 from dbtool.engines.postgres.selection import choose_from_index
 from dbtool.engines.postgres.staging import StagedDatabase, database_exists
-from dbtool.errors import ConnectionFailedError, RefusedError, VerificationError
+from dbtool.errors import ConnectionFailedError, RefusedError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex
 from dbtool.model.backup import BackupType
 from dbtool.model.connection import Connection
-from dbtool.model.database import Column, Table
 
 if TYPE_CHECKING:
     import psycopg
@@ -105,7 +102,8 @@ class PostgresTarget:
             self.notes += restore_globals(session, script)
 
     def _make_plan(self, chosen: frozenset[int] | None, present: frozenset[tuple[str, str]]) -> RestorePlan:
-        plan = make_plan(self._index, chosen, self._options.with_privileges, present)
+        options = self._options
+        plan = make_plan(self._index, chosen, options.with_privileges, present, options.compare)
         self.notes.extend(plan.notes)
         return plan
 
@@ -182,26 +180,6 @@ class PostgresTarget:
                 self._working_connection, self._index, self._options.with_owners, shared, self.notes
             )
 
-    def comparisons(self) -> Sequence[tuple[int, Chunk]]:
-        """What to read back of every table that was restored."""
-        with readable_errors("looking at what was restored"), connect(self._working_connection) as session:
-            backup_session_settings(session, loading=True)
-            present = {(table.schema, table.name): table for table in introspect.tables(session)}
-            server = introspect.server_facts(session)
-            wanted: list[int] = []
-            tables: list[Table] = []
-            for number in self._plan.tables:
-                table = self._index.tables[number]
-                found = present.get((table.schema, table.name))
-                if found is None:
-                    raise VerificationError(f"{table.schema}.{table.name} is not there after the restore")
-                wanted.append(number)
-                tables.append(_as_backed_up(found, table.columns))
-            encoding = self._index.backup["database"]["encoding"]
-            set_client_encoding(session, encoding)
-            chunks = plan_chunks(session, server, tables, codec_of(session))
-            return [(wanted[chunk.table], chunk) for chunk in chunks]
-
     # ---- the end -------------------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -241,18 +219,3 @@ def _count(existing: list[tuple[str, str, str]]) -> str:
     if tables:
         return f"{tables} table{'s' if tables != 1 else ''}"
     return f"{len(existing)} other object{'s' if len(existing) != 1 else ''}"
-
-
-def _as_backed_up(found: Table, columns: tuple[tuple[str, str], ...]) -> Table:
-    """The table in the target with its columns in the order in which the backup has them."""
-    return Table(
-        identity=found.identity,
-        schema=found.schema,
-        name=found.name,
-        columns=tuple(Column(name, type_) for name, type_ in columns),
-        key=found.key,
-        size_bytes=found.size_bytes,
-        row_estimate=found.row_estimate,
-        condition=found.condition,
-        details=found.details,
-    )
