@@ -59,7 +59,7 @@ def test_a_file_system_that_refuses_later(
             raise OSError(errno.EINVAL, "not aligned as I want it")
         return real(descriptor, data)
 
-    monkeypatch.setattr(direct.os, "write", refusing)
+    monkeypatch.setattr(os, "write", refusing)
     data = os.urandom(4 * BLOCK + 99)
     if platforms.set_direct(os.open(tmp_path / "probe", os.O_WRONLY | os.O_CREAT), True):
         assert write(tmp_path / "file", data, BLOCK) == data
@@ -73,6 +73,6 @@ def test_a_part_of_a_block_is_written(tmp_path: Path, monkeypatch: pytest.Monkey
         calls += 1
         return real(descriptor, data[:4096] if calls == 2 else data)
 
-    monkeypatch.setattr(direct.os, "write", short)
+    monkeypatch.setattr(os, "write", short)
     data = os.urandom(3 * BLOCK + 7)
     assert write(tmp_path / "file", data, BLOCK) == data
