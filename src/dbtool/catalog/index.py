@@ -147,8 +147,9 @@ def _stored_digest(store: Store, folder: str) -> str | None:
         return None
 
 
-def refresh(store: Store, folder: str) -> list[str]:
-    """Enter one backup, forget those that are gone. Returns notes on what went wrong; never fails."""
+def refresh(store: Store, folder: str, known: StoredBackup | None = None) -> list[str]:
+    """Enter one backup (read it, unless it is `known`), forget those that are gone. Returns notes on
+    what went wrong; never fails."""
     try:
         with store.lock(_LOCK, _LOCK_TIMEOUT_SECONDS):
             entries = read_entries(store)
@@ -157,7 +158,7 @@ def refresh(store: Store, folder: str) -> list[str]:
                 entries = {name: _entry(store, name) for name in present}
             else:
                 entries = {name: entry for name, entry in entries.items() if name in present}
-                entries[folder] = _entry(store, folder)
+                entries[folder] = summary_of(store, known).document() if known else _entry(store, folder)
             _write(store, entries)
     except DbtoolError as error:
         return [

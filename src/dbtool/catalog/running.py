@@ -16,8 +16,9 @@ from dbtool import failpoints
 from dbtool.catalog import index, names, records
 from dbtool.catalog import metadata as metadata_file
 from dbtool.catalog.heartbeat import Heartbeat
+from dbtool.catalog.stored import StoredBackup
 from dbtool.errors import BusyError, DbtoolError, InterruptedByUserError
-from dbtool.model.backup import Artefact, BackupType, Metadata
+from dbtool.model.backup import Artefact, BackupType, Metadata, Status
 from dbtool.storage.base import Store, Upload
 
 
@@ -123,9 +124,14 @@ class RunningBackup:
         try:
             self._store.delete(f"{self.folder}/{names.RUNNING}")
             failpoints.reach("before-catalogue")
-            self.notes += index.refresh(self._store, self.folder)
+            self.notes += index.refresh(self._store, self.folder, self._completed(metadata, data))
         except DbtoolError as error:
             self.notes.append(f"the backup is complete, but: {error.message}")
+
+    def _completed(self, metadata: Metadata, data: bytes) -> StoredBackup:
+        """What `read_folder` would find. To read it again would be a second with 20,000 tables."""
+        claimed = metadata_file.claimed_digest(data[-metadata_file.TAIL_BYTES :]) or ""
+        return StoredBackup(self.folder, self.folder, Status.COMPLETED, metadata, claimed)
 
     def _check(self, metadata: Metadata) -> None:
         """Guard against a mistake of the caller that would make a backup nobody can use."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,9 @@ def _run(argv: Sequence[str], debug: bool) -> ExitCode:
         return _help(command.words)
     from dbtool.cli import scripts
 
+    # What a large schema is described with is many small objects that stay: to look through all of
+    # them for garbage again and again took a fifth of the time of a backup of 20,000 tables.
+    gc.set_threshold(50_000, 50, 100)
     call = parse(command, words)
     return scripts.run(call, debug or call.flag("debug"))
 

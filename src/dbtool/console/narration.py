@@ -19,6 +19,9 @@ def note(message: str) -> None:
     _narrate(f"{printable(redact(message))}\n")
 
 
+_READABLE_CHARACTERS = 1_000_000
+
+
 def say(text: str) -> None:
     """Lines on stdout."""
     sys.stdout.write(f"{text}\n")
@@ -26,13 +29,15 @@ def say(text: str) -> None:
 
 
 def say_json(document: Any) -> None:
-    """One JSON document on stdout."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
+    """One JSON document on stdout; laid out for people unless it is too large for them."""
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    indent = 2 if len(text) < _READABLE_CHARACTERS else None
     try:
         text.encode()
     except UnicodeEncodeError:  # a file name that is no text
-        text = json.dumps(document, indent=2, default=str)
-    say(text)
+        say(json.dumps(document, indent=indent, default=str))
+        return
+    say(json.dumps(document, indent=indent, ensure_ascii=False, default=str) if indent else text)
 
 
 def stdout_is_terminal() -> bool:

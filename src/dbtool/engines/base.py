@@ -146,6 +146,7 @@ class Task:
     # on with the group that it is at: others join it only when there is nothing else to do.
     group: str = ""
     compare: int | None = None  # a table, by its position in the archive, to read back and digest
+    detail: str = ""  # what else the engine's plan says to its loaders
 
 
 @dataclass(frozen=True)

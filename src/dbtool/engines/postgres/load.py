@@ -6,22 +6,20 @@ import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from dbtool.engines.base import Tally, Task
+from dbtool.engines.postgres import keys
 from dbtool.engines.postgres.binary import column_kinds
 from dbtool.engines.postgres.bulk import CopyOut, ServerError, binary_formats, copy_in
 from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect, set_client_encoding
 from dbtool.engines.postgres.introspect import configuration_condition
+from dbtool.engines.postgres.keys import INDEX_OF_KEY
 from dbtool.engines.postgres.plan import select_statement
 from dbtool.engines.postgres.schema import setting_statement, settings_of
 from dbtool.errors import ConnectionFailedError, InterruptedByUserError, SqlError, VerificationError
 from dbtool.model.archive import ArchiveIndex, SchemaObject
 from dbtool.model.connection import Connection
 from dbtool.model.database import Column, Table
-
-if TYPE_CHECKING:
-    pass
 
 _MASK = (1 << 64) - 1
 _COMPARED_BYTES = 1 << 20  # at once; it is small enough for the processor's cache
@@ -49,10 +47,11 @@ _ADVICE = {
 _MERGE_BUFFER_BYTES = 256 * 1024
 _LEAST_SORT_BYTES, _MOST_SORT_BYTES = 16 << 20, 1 << 30
 _OTHER_INDEX_BYTES = 256 << 20  # the more memory the better
-_BUILDS = re.compile(
-    rb"^(CREATE (UNIQUE )?INDEX|ALTER TABLE .*\n\s+ADD CONSTRAINT .* (PRIMARY KEY|UNIQUE|EXCLUDE))", re.M
-)
+_BUILT_KINDS = frozenset({"INDEX", "CONSTRAINT"})
 _IS_SORTED = re.compile(rb" USING btree | (PRIMARY KEY|UNIQUE) ")
+
+
+Placed = tuple[int, SchemaObject]  # an object with the number of the frame that it stands in
 
 
 class CopyLoader:
@@ -65,11 +64,13 @@ class CopyLoader:
         with_owners: bool,
         keeps_existing: frozenset[int],
         notes: list[str],
+        with_index: set[int],
     ) -> None:
         self._index = index
         self._with_owners = with_owners
         self._keeps_existing = keeps_existing
         self._notes = notes
+        self._with_index = with_index  # numbers of keys whose index is there; shared by all loaders
         self._settings: dict[str, str] = {}
         self._stopped = False
         self._session = connect(connection, application_name="dbtool restore")
@@ -81,16 +82,19 @@ class CopyLoader:
         self._codec = codec_of(self._session)
         self._copy: CopyOut | None = None
         self._kinds: dict[int, bytes | None] = {}
-        self._task, self._idle = Task(0, ""), 0
 
     # ---- tasks ---------------------------------------------------------------------------------
 
     def run(self, task: Task, texts: Mapping[int, bytes], idle: int) -> None:
         """Load a frame of rows, or make schema objects."""
-        self._task, self._idle = task, idle
         if task.frame is not None:
             self._load(task.frame, texts[task.frame])
+        if task.detail == INDEX_OF_KEY:
+            self._make_index_of_key(task, texts, idle)
+            return
         for batch in _batches(task.objects, self._keeps_existing):
+            if any(item.kind in _BUILT_KINDS for _, item in batch):
+                self._prepare_building(batch, texts, task.weight, idle)
             self._make(batch, texts)
 
     def _load(self, number: int, text: bytes) -> None:
@@ -120,7 +124,35 @@ class CopyLoader:
             self._kinds[number] = column_kinds(self._session, schema, name, columns)
         return self._kinds[number]
 
-    def _make(self, batch: Sequence[tuple[int, SchemaObject]], texts: Mapping[int, bytes]) -> None:
+    def _make_index_of_key(self, task: Task, texts: Mapping[int, bytes], idle: int) -> None:
+        """The first step, where there can be two. If it fails, the key itself is tried, and its error told."""
+        ((frame, item),) = task.objects
+        steps = keys.in_steps(self._text_of(item, frame, texts))
+        if steps is None:
+            return
+        self._prepare_building(task.objects, texts, task.weight, idle)
+        sql = self._settings_for(item) + steps.index
+        try:
+            self._execute(sql)
+        except ServerError:
+            self._raise_if_stopped()
+            self._settings.clear()
+        else:
+            self._with_index.add(item.number)
+
+    def _prepare_building(
+        self, batch: Sequence[Placed], texts: Mapping[int, bytes], table_bytes: int, idle: int
+    ) -> None:
+        """Set what indexes are best built with. Processes that help would only take each other's time
+        while all loaders are at work."""
+        memory = min(max(math.isqrt(table_bytes * _MERGE_BUFFER_BYTES), _LEAST_SORT_BYTES), _MOST_SORT_BYTES)
+        if not all(_IS_SORTED.search(self._text_of(item, frame, texts)) for frame, item in batch):
+            memory = max(memory, _OTHER_INDEX_BYTES)
+        self._session.execute(
+            f"SET maintenance_work_mem = {memory >> 10}; SET max_parallel_maintenance_workers = {idle}"
+        )
+
+    def _make(self, batch: Sequence[Placed], texts: Mapping[int, bytes]) -> None:
         """Make objects in one transaction; if that fails, one by one, to know which it was."""
         if len(batch) > 1:
             settings = dict(self._settings)
@@ -156,25 +188,30 @@ class CopyLoader:
 
     def _sql_of(self, item: SchemaObject, frame: int, texts: Mapping[int, bytes]) -> bytes:
         """The object's SQL with the settings that it needs and, if wanted, its owner."""
-        if item.sql is not None:
-            text = item.sql.encode(self._codec, "surrogateescape")
-        else:
-            text = texts[frame][item.offset : item.offset + item.length]
+        text = self._text_of(item, frame, texts)
         if not self._with_owners:
             text = text[: item.owner_offset] + text[item.owner_offset :].partition(b";\n")[2]
+        steps = keys.in_steps(text) if item.number in self._with_index else None
+        return self._settings_for(item) + (steps.key if steps else text) + b"\n"
+
+    def _settings_for(self, item: SchemaObject) -> bytes:
+        """Statements for the settings that the object needs and the session has not."""
         changed = b""
         for setting, value in settings_of(item).items():
             if self._settings.get(setting) != value:
                 changed += setting_statement(setting, value).encode(self._codec, "surrogateescape")
                 self._settings[setting] = value
-        return changed + text + b"\n"
+        return changed
+
+    def _text_of(self, item: SchemaObject, frame: int, texts: Mapping[int, bytes]) -> bytes:
+        if item.sql is not None:
+            return item.sql.encode(self._codec, "surrogateescape")
+        return texts[frame][item.offset : item.offset + item.length]
 
     def _execute(self, sql: bytes) -> None:
         import psycopg
 
         try:
-            if _BUILDS.search(sql):
-                self._session.execute(_building_settings(sql, self._task.weight, self._idle))
             self._session.execute(sql, prepare=False)
         except psycopg.Error as error:
             if error.diag.sqlstate is None:
@@ -234,24 +271,12 @@ class CopyLoader:
             self._session.close()
 
 
-def _building_settings(sql: bytes, table_bytes: int, idle: int) -> str:
-    """What an index is best built with. Processes that help would only take each other's time while
-    all loaders are at work."""
-    memory = _OTHER_INDEX_BYTES
-    if _IS_SORTED.search(sql):
-        needed = math.isqrt(table_bytes * _MERGE_BUFFER_BYTES)
-        memory = min(max(needed, _LEAST_SORT_BYTES), _MOST_SORT_BYTES)
-    return f"SET maintenance_work_mem = {memory >> 10}; SET max_parallel_maintenance_workers = {idle}"
-
-
 def called(item: SchemaObject) -> str:
     """`schema.name`, for a person."""
     return f"{item.schema}.{item.name}" if item.schema else item.name
 
 
-def _batches(
-    objects: Sequence[tuple[int, SchemaObject]], alone: frozenset[int]
-) -> Iterator[Sequence[tuple[int, SchemaObject]]]:
+def _batches(objects: Sequence[Placed], alone: frozenset[int]) -> Iterator[Sequence[Placed]]:
     """Groups for one transaction each; objects that may fail stand alone."""
     group: list[tuple[int, SchemaObject]] = []
     for pair in objects:

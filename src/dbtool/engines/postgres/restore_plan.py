@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dbtool.engines.base import Stage, Task
-from dbtool.engines.postgres.load import called
+from dbtool.engines.postgres.keys import INDEX_OF_KEY
+from dbtool.engines.postgres.load import Placed, called
 from dbtool.engines.postgres.quoting import qualified
 from dbtool.engines.postgres.selection import (
     definition_note,
@@ -31,10 +32,9 @@ _REMARK_KINDS = frozenset({"COMMENT", "SECURITY LABEL"})
 _JOINING_KINDS = frozenset({_FOREIGN_KEY, "TABLE ATTACH"})
 _ATTACHING_KINDS = frozenset({"TABLE ATTACH", "INDEX ATTACH"})
 _ANALYZE_NUMBER = -1
+_LARGE_TABLE_BYTES = 8 << 20
 
 _CTID = re.compile(r"\((\d+),\d+\)$")
-
-Placed = tuple[int, SchemaObject]
 
 
 @dataclass(frozen=True)
@@ -251,30 +251,48 @@ def _row_tasks(
         what = index.frames[frame_number].kind.value
         tasks.append(Task(len(tasks), what, objects=tuple(objects), needs=before, weight=1))
         before = (tasks[-1].number,)
-    table_loads = relations.loads(loads)
-    sizes = {table.identity: table.bytes for table in index.tables}
-    task_of: dict[int, int] = {}
-    for frame_number, item in indexes:
-        related = relations.of(item)
-        identities = [relations.tables[number].identity for number in related]
-        needs = {load for number in related for load in table_loads.get(number, ())}
-        needs |= {task_of[number] for number in item.needs if number in task_of}
-        # CREATE INDEX shares its table with others; a key takes it alone.
-        alone = item.kind != "INDEX"
-        task_of[item.number] = len(tasks)
-        tasks.append(
-            Task(
-                len(tasks),
-                f"{item.kind.lower()} {called(item)}",
-                objects=((frame_number, item),),
-                needs=tuple(sorted(needs)),
-                locks=tuple((str(identity), alone) for identity in identities),
-                weight=sum(sizes.get(identity, 0) for identity in identities),
-            )
-        )
+    tasks += _index_tasks(index, indexes, relations, relations.loads(loads), len(tasks))
     if compare:
         tasks += _compare_tasks(index, tables, loads, len(tasks))
     return tuple(tasks)
+
+
+def _index_tasks(
+    index: ArchiveIndex,
+    indexes: Sequence[Placed],
+    relations: _Relations,
+    table_loads: dict[int, list[int]],
+    first: int,
+) -> Iterator[Task]:
+    """Each index behind the rows of its tables. CREATE INDEX shares its table with others, a key takes it
+    alone: so the index of a large table's key is made first, as the others are, and then becomes the key."""
+    sizes = {table.identity: table.bytes for table in index.tables}
+    task_of: dict[int, int] = {}
+    number = first
+    for frame_number, item in indexes:
+        related = relations.of(item)
+        identities = [relations.tables[table].identity for table in related]
+        needs = {load for table in related for load in table_loads.get(table, ())}
+        needs |= {task_of[need] for need in item.needs if need in task_of}
+        weight = sum(sizes.get(identity, 0) for identity in identities)
+        is_key = item.kind != "INDEX"
+        is_partitioned = bool(set(related) & set(relations.parents.values()))
+        steps = (
+            (INDEX_OF_KEY, "") if is_key and not is_partitioned and weight >= _LARGE_TABLE_BYTES else ("",)
+        )
+        for step in steps:
+            yield Task(
+                number,
+                f"{step or item.kind.lower()} {called(item)}",
+                objects=((frame_number, item),),
+                needs=tuple(sorted(needs)),
+                locks=tuple((str(identity), is_key and not step) for identity in identities),
+                weight=weight,
+                detail=step,
+            )
+            needs = {number}
+            task_of[item.number] = number
+            number += 1
 
 
 def _compare_tasks(

@@ -199,12 +199,13 @@ class _BlockWriter:
         self.size = 0
 
     def add(self, part: SchemaPart) -> None:
-        item = schema_object(part)
+        item = schema_object(part, self.size + part.definition_offset)
         for setting, value in settings_of(item).items():
             if self._settings.get(setting) != value:
                 self._append(setting_statement(setting, value).encode(self._codec, "surrogateescape"))
                 self._settings[setting] = value
-        self._objects.append(replace(item, offset=self.size + part.definition_offset))
+        behind_settings = self.size + part.definition_offset
+        self._objects.append(item if item.offset == behind_settings else schema_object(part, behind_settings))
         self._append(part.text)
 
     def _append(self, text: bytes) -> None:
@@ -217,8 +218,8 @@ class _BlockWriter:
         return block
 
 
-def schema_object(part: SchemaPart) -> SchemaObject:
-    """What the index says of a part, but for its place."""
+def schema_object(part: SchemaPart, offset: int = 0) -> SchemaObject:
+    """What the index says of a part that stands at an offset in its frame."""
     entry = part.entry
     return SchemaObject(
         number=entry.number,
@@ -228,6 +229,7 @@ def schema_object(part: SchemaPart) -> SchemaObject:
         owner=entry.owner,
         identity=entry.oid,
         needs=entry.needs,
+        offset=offset,
         length=len(part.text) - part.definition_offset,
         owner_offset=part.owner_offset,
         tablespace=entry.tablespace,

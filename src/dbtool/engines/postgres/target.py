@@ -63,6 +63,7 @@ class PostgresTarget:
         self._is_finished = False
         self._changed_existing = False
         self.notes: list[str] = []
+        self._keys_with_index: set[int] = set()
 
     # ---- the place -----------------------------------------------------------------------------
 
@@ -177,7 +178,12 @@ class PostgresTarget:
         shared = self._plan.shared if self._changed_existing else frozenset()
         with readable_errors("connecting to the database that is restored"):
             return CopyLoader(
-                self._working_connection, self._index, self._options.with_owners, shared, self.notes
+                self._working_connection,
+                self._index,
+                self._options.with_owners,
+                shared,
+                self.notes,
+                self._keys_with_index,
             )
 
     # ---- the end -------------------------------------------------------------------------------
