@@ -40,9 +40,10 @@ test-matrix: $(INSTALLED) engines ## Run the tests that need PostgreSQL 13, 15, 
 	@DBTOOL_TEST_ENGINES="$$(tools/engines.sh --directory)" DBTOOL_REQUIRE_MATRIX=1 \
 		$(BIN)/python -m pytest -n $(PYTEST_JOBS) -m "matrix or slow" $(PYTEST_ARGS)
 
-engines: ## Fetch PostgreSQL 13, 15, 17 and 18 for the tests, beside the system
+engines: ## Fetch PostgreSQL 13 to 18, MariaDB 10.5 to 11.8 and MySQL 9.7 for the tests, beside the system
 	@test -d /usr/lib/postgresql/15 || tools/engines.sh pg15
-	@tools/engines.sh pg13 pg17 pg18
+	@/usr/sbin/mariadbd --version 2>/dev/null | grep -q 'Ver 10\.11\.' || tools/engines.sh mariadb1011
+	@tools/engines.sh pg13 pg17 pg18 mariadb105 mariadb118 mysql97
 
 lint: $(INSTALLED) ## Check style and types
 	@$(BIN)/ruff check $(SOURCES)

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Put PostgreSQL servers of other versions below one directory, for the tests; the system stays as it is.
+# Put database servers of other versions below one directory, for the tests; the system stays as it is.
 #
-#   tools/engines.sh pg13 pg17 pg18     fetch those that are not there yet
-#   tools/engines.sh --directory        where they go (DBTOOL_TEST_ENGINES, else a cache directory)
+#   tools/engines.sh pg13 mariadb105 mysql97    fetch those that are not there yet
+#   tools/engines.sh --directory                where they go (DBTOOL_TEST_ENGINES, else a cache directory)
 #
 # The packages come from the Debian mirror that this machine uses, out of the release that carries the
 # version. apt resolves them with lists and a (void) package database of its own, so libc and all other
@@ -19,17 +19,36 @@ engine_release() {
     pg15) echo bookworm ;;
     pg17) echo trixie ;;
     pg18) echo forky ;;
-    *) fail "unknown engine: $1 (known: pg13 pg15 pg17 pg18)" ;;
+    mariadb105) echo bullseye ;;
+    mariadb1011) echo bookworm ;;
+    mariadb118) echo trixie ;;
+    mysql97) echo sid ;;
+    *) fail "unknown engine: $1 (known: pg13 pg15 pg17 pg18 mariadb105 mariadb1011 mariadb118 mysql97)" ;;
     esac
 }
-engine_packages() { echo "postgresql-${1#pg} postgresql-client-${1#pg}"; }
-engine_version() { "$DIRECTORY/$1/usr/lib/postgresql/${1#pg}/bin/postgres" --version; }
+engine_packages() {
+    case $1 in
+    pg*) echo "postgresql-${1#pg} postgresql-client-${1#pg}" ;;
+    mariadb105) echo mariadb-{server,server-core,client,client-core}-10.5 mariadb-backup ;;
+    mariadb*) echo mariadb-{server,server-core,client,client-core,backup} ;;
+    mysql*) echo mysql-{server,server-core,client,client-core} ;;
+    esac
+}
+engine_program() { # the server of NAME: where it is below a directory of unpacked packages
+    case $1 in
+    pg*) echo "usr/lib/postgresql/${1#pg}/bin/postgres" ;;
+    mariadb*) echo usr/sbin/mariadbd ;;
+    mysql*) echo usr/sbin/mysqld ;;
+    esac
+}
+engine_version() { "$DIRECTORY/$1/$(engine_program "$1")" --version; }
 
 # Dependencies that only installing or administering would use.
 UNUSED='^(perl.*|libperl.*|lib.*-perl|python3.*|libpython.*|.*debconf.*|libllvm.*|libz3-4|systemd.*|init-.*|sysv.*|lsb-.*'
 UNUSED+='|locales.*|libc-bin|libc-l10n|postgresql-common.*|postgresql-client-common|ssl-cert|openssl.*|ca-certificates'
 UNUSED+='|adduser|passwd|login.*|libpam-.*|util-linux.*|mount|bsdutils|debianutils|coreutils|bash|dash|tar|gzip|sed|grep'
 UNUSED+='|findutils|diffutils|dpkg|apt.*|netbase|sensible-utils|ucf|logrotate|cron.*|procps|psmisc|hostname|base-.*'
+UNUSED+='|galera-.*|rsync|socat|lsof|iproute2|libbpf.*|libelf.*|libmnl.*|libxtables.*|iputils.*|bzip2|xz-utils'
 UNUSED+='|gcc-.*-base|readline-common|ncurses-.*|.*awk|libsasl2-modules|libldap-common|krb5-locales|media-types|sudo)$'
 
 fail() { echo "engines.sh: $*" >&2; exit 1; }
@@ -62,7 +81,7 @@ read_lists() { # read_lists RELEASE [main]: with the release's updates and secur
     mkdir -p "$place/state/lists/partial" "$place/cache/archives/partial"
     : >"$place/status"
     echo "deb [signed-by=$signed] $MIRROR $release main" >"$place/sources.list"
-    if [ "${2:-}" != main ] && [ "$release" != forky ]; then
+    if [ "${2:-}" != main ] && [ "$release" != forky ] && [ "$release" != sid ]; then
         echo "deb [signed-by=$signed] $MIRROR $release-updates main" >>"$place/sources.list"
         [ -z "$SECURITY" ] || echo "deb [signed-by=$signed] $SECURITY $release-security main" >>"$place/sources.list"
     fi
@@ -95,7 +114,7 @@ point_at_own_libraries() { # point_at_own_libraries PREFIX
     local prefix=$1 loader libraries file
     loader=$(find "$prefix" -name 'ld-linux-*.so.*' \( -type f -o -type l \) | sort | head -1)
     [ -n "$loader" ] || fail "no dynamic loader below $prefix"
-    libraries=$(ls -d "$prefix"/{,usr/}lib{/*-linux-gnu,} 2>/dev/null | paste -sd: || true)
+    libraries=$(ls -d "$prefix"/{,usr/}lib{/*-linux-gnu,} "$prefix"/usr/lib/mysql/private 2>/dev/null | paste -sd: || true)
     while IFS= read -r -d '' file; do
         [ "$(head -c4 "$file" | tr -d '\0')" = $'\x7fELF' ] || continue
         case $file in */ld-*.so* | */libc.so.6 | */libc-2.*) continue ;; esac

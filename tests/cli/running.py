@@ -26,7 +26,7 @@ def server(connection: Connection) -> list[str]:
 
 def backup(connection: Connection, repository: Path, *action: str) -> list[str]:
     """`dbtool backup` for a database and a repository."""
-    start = ["backup", "--db", "postgres", "--storage", "local", "--config", "manual"]
+    start = ["backup", "--db", connection.engine, "--storage", "local", "--config", "manual"]
     return [*start, *server(connection), "--path", str(repository), *action]
 
 

@@ -65,7 +65,6 @@ def test_the_checkout_runs_as_the_seed_says(tmp_path: Path) -> None:
         (("list",), "no repository"),
         (("backup", "--db", "oracle"), "postgres, mysql"),
         (("backup", "--db", "postgres", "--config", "file", "full", "database"), "no database"),
-        (("backup", "--db", "mysql", "--database", "d", "list"), "not in this version"),
         (("backup", "--database", "d", "--storage", "s3", "list"), "not in this version"),
         (("backup", "--config", "manual", "--database", "d", "list"), "--host and --user"),
         (("backup", "--database", "d", "--port", "0", "list"), "port must be"),

@@ -27,7 +27,8 @@ class Terminal:
 
     def __init__(self, connection: Connection, home: Path, *more: str) -> None:
         self.database = connection.database
-        options = ["--db", "postgres", "--storage", "local", "--config", "file", *server(connection), *more]
+        kind = ["--db", connection.engine, "--storage", "local", "--config", "file"]
+        options = [*kind, *server(connection), *more]
         self.child = pexpect.spawn(
             sys.executable,
             ["-m", "dbtool", "backup", *options],

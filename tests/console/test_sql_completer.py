@@ -113,6 +113,58 @@ def test_the_meta_text_says_what_it_is() -> None:
     assert (found[0].text, found[0].kind, found[0].meta) == ("email", "column", "text  users")
 
 
+MYSQL_NAMES = Names(
+    schemas=("shop", "Other", "mysql"),
+    relations=(
+        Relation("shop", "Users", "table", (("id", "bigint"), ("Email", "varchar(40)"), ("key", "int"))),
+        Relation("shop", "order items", "table", (("id", "int"),)),
+        Relation("Other", "log_entries", "table", (("at", "datetime"),), visible=False),
+        Relation("mysql", "user", "table", (("User", "char(128)"),), visible=False),
+    ),
+    functions=(("shop", "total_of"), ("Other", "total_of_it"), ("", "concat")),
+    types=("int", "varchar"),
+    databases=("shop", "Other", "mysql"),
+    keywords=("SELECT", "STRAIGHT_JOIN"),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT * FROM us|", ["Users", "mysql.user"]),
+        ("SELECT * FROM ord|", ["`order items`"]),
+        ("SELECT * FROM `ord|", ["`order items`"]),
+        ("SELECT * FROM log|", ["Other.log_entries"]),
+        ("SELECT * FROM Other.|", ["log_entries"]),
+        ("SELECT u.| FROM Users u", ["id", "Email", "`key`"]),
+        ("SELECT u.| FROM users AS u", ["id", "Email", "`key`"]),
+        ("SELECT `order items`.| FROM `order items`", ["id"]),
+        ("SELECT * FROM Users WHERE `Ema|", ["Email"]),
+        ("INSERT INTO `order items` (|", ["id"]),
+        ("USE ot|", ["Other"]),
+        ("SELECT tot|", ["total_of(", "Other.total_of_it("]),
+        ("SELECT conc|", ["concat("]),
+        ("DESCRIBE us|", ["Users", "mysql.user"]),
+        ("repl|", ["replace into"]),
+        ("SELECT 1 # us|", []),
+        ('SELECT "us|', []),
+        ("WITH Recent AS (SELECT id FROM Users) SELECT * FROM Rec|", ["Recent"]),
+    ],
+)
+def test_mysql_has_its_own_names_and_quotes(text: str, expected: list[str]) -> None:
+    cursor = text.index("|")
+    _, found = suggest(text.replace("|", "", 1), cursor, NamesIndex(MYSQL_NAMES, "mysql"))
+    assert [suggestion.text for suggestion in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("Plain_1", "Plain_1"), ("select", "`select`"), ("a`b", "`a``b`"), ("ü", "`ü`"), ("Rank", "`Rank`")],
+)
+def test_mysql_names_are_quoted_with_back_ticks(name: str, written: str) -> None:
+    assert quoted_name(name, "mysql") == written
+
+
 @pytest.mark.parametrize(
     ("name", "written"),
     [("plain_1", "plain_1"), ("Big", '"Big"'), ("select", '"select"'), ('a"b', '"a""b"'), ("ü", '"ü"')],

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from psycopg import sql as composed
 
 from dbtool import process
+from dbtool.engines.network import is_local
 from dbtool.engines.postgres import connect
 from dbtool.engines.postgres.tools import find_tool
 from dbtool.errors import ConnectionFailedError, UsageError
@@ -274,9 +275,9 @@ def test_which_hosts_are_this_machine() -> None:
         "127.0.0.9",
         "::1",
     ):
-        assert connect.is_local(host), host
+        assert is_local(host), host
     for host in ("db.example.test", "10.0.0.1", "::2", "localhost.example.test", "128.0.0.1"):
-        assert not connect.is_local(host), host
+        assert not is_local(host), host
 
 
 def test_another_machine_must_prove_who_it_is(

@@ -87,3 +87,30 @@ def test_any_text_is_taken_apart_without_loss(text: str, dialect: str) -> None:
         assert statement.tokens
         for token in statement.tokens:
             assert text[token.start : token.start + len(token.text)] == token.text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CREATE PROCEDURE p()", False),
+        ("CREATE PROCEDURE p();", True),
+        ("CREATE PROCEDURE IF NOT EXISTS p()", False),
+        (
+            "CREATE OR REPLACE DEFINER=`a`@`b` FUNCTION f(x int) RETURNS int DETERMINISTIC READS SQL DATA",
+            False,
+        ),
+        ("CREATE FUNCTION f(x int) RETURNS int DETERMINISTIC RETURN x", True),
+        ("CREATE PROCEDURE p()\nBEGIN\nSELECT 1;", False),
+        ("CREATE PROCEDURE p()\nBEGIN\nSELECT 1;\nEND", True),
+        ("CREATE TRIGGER t BEFORE INSERT ON x FOR EACH ROW", False),
+        ("CREATE TRIGGER t BEFORE INSERT ON x FOR EACH ROW SET NEW.a = 1", True),
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 DAY", False),
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM x", True),
+        ("CREATE TABLE event (function int, `trigger` int)", True),
+        ("CREATE USER procedure_user", True),
+        ("DROP PROCEDURE p", True),
+        ("SHOW CREATE PROCEDURE p", True),
+    ],
+)
+def test_a_routine_of_mysqls_goes_on_until_its_body_is_there(text: str, expected: bool) -> None:
+    assert lexical.is_complete(text, "mysql") is expected

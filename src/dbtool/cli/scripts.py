@@ -76,18 +76,18 @@ def _run_action(context: Context, action: Sequence[str]) -> ExitCode:
         if meta_commands.is_meta_command(action[0]):
             meta_commands.run(context, " ".join(action))
         else:
-            return dispatch.run(context, reading.read_arguments(action))
+            return dispatch.run(context, reading.read_arguments(action, context.dialect))
     return ExitCode.DONE
 
 
 def _run_piped(context: Context, lines: Iterable[str]) -> ExitCode:
     """Each line is a command; the first that fails ends the run."""
     with contextlib.suppress(EOFError):  # one of them was `exit`
-        for line in reading.split_lines(lines):
+        for line in reading.split_lines(lines, context.dialect):
             if meta_commands.is_meta_command(line):
                 meta_commands.run(context, line)
                 continue
-            code = dispatch.run(context, reading.read_line(line))
+            code = dispatch.run(context, reading.read_line(line, context.dialect))
             if code is not ExitCode.DONE:
                 return code
     return ExitCode.DONE

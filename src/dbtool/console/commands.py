@@ -24,6 +24,7 @@ _FULL = (
         "SECONDS",
         maximum=86400,
     ),
+    Option("allow-invalid-text", "MySQL: keep text that is not valid in its own character set"),
     JSON,
 )
 _RESTORE = (
@@ -35,7 +36,7 @@ _RESTORE = (
     Option("replace", "the target may hold tables: they are replaced at the end, by a swap"),
     Option("no-owner", "everything belongs to the account that restores"),
     Option("no-privileges", "leave out GRANT and REVOKE"),
-    Option("globals", "restore roles and tablespaces too"),
+    Option("globals", "restore roles and tablespaces, or users, too"),
     JOBS,
     Option("no-compare", "do not compare content digests afterwards"),
     Option("dry-run", "say what would be done, and do nothing"),
@@ -148,7 +149,7 @@ CONSOLE = (
 )  # fmt: skip
 
 CONNECTION = (
-    Option("db", "the kind of server", Kind.CHOICE, "ENGINE", ("postgres", "mysql")),
+    Option("db", "the kind of server; mysql is MariaDB too", Kind.CHOICE, "ENGINE", ("postgres", "mysql")),
     Option("database", "the database", Kind.DATABASE, "NAME"),
     Option("host", "the server's name, address, or folder with its socket", Kind.TEXT, "HOST"),
     Option("port", "the server's port", Kind.NUMBER, "PORT", minimum=1, maximum=65535),
@@ -188,6 +189,7 @@ BACKUP = Command(
     examples=(
         "dbtool backup --db postgres --database mydb --storage local --config file",
         "dbtool backup --db postgres --database mydb --config file full database -path /backups",
+        "dbtool backup --db mysql --database shop --config file full database -path /backups",
         "echo 'full database' | dbtool backup --db postgres --database mydb --config file --path /backups",
     ),
     is_script=True,

@@ -16,7 +16,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from dbtool.config.sources import expanded
 from dbtool.console import commands, sql_completer, sql_text, words
 from dbtool.console.grammar import Command, Kind, Option, find_command
-from dbtool.console.names_index import NamesIndex, quoted_name
+from dbtool.console.names_index import NamesIndex
 from dbtool.console.reading import SQL_WORD, split_options
 from dbtool.console.sql_completer import Suggestion
 from dbtool.errors import UsageError
@@ -103,9 +103,7 @@ class ConsoleCompleter(Completer):
                 if option.name in ("extract", "json", "yes") and option.name.startswith(typed)
             ]
             return offset + dash.start(1), found
-        start, found = sql_completer.suggest(
-            text[offset:], cursor - offset, self._knowledge.names(), self._dialect
-        )
+        start, found = sql_completer.suggest(text[offset:], cursor - offset, self._knowledge.names())
         return offset + start, found
 
     def _words(self, before: str) -> tuple[int, list[Suggestion]]:
@@ -208,10 +206,10 @@ class ConsoleCompleter(Completer):
         index = self._knowledge.names()
         schema, dot, name = partial.partition(".")
         if dot:
-            relations = index.relations_of(schema.strip('"')).find(name.strip('"'), _LIMIT)
+            relations = index.relations_of(schema.strip('"`')).find(name.strip('"`'), _LIMIT)
         else:
-            relations = index.relations(partial.strip('"'), _LIMIT)
-        written = str if as_word else quoted_name
+            relations = index.relations(partial.strip('"`'), _LIMIT)
+        written = str if as_word else index.quoted
         for relation in relations:
             if as_word and "table" not in relation.kind:
                 continue

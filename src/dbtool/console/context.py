@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from dbtool.console import narration
 from dbtool.console.grammar import Call
-from dbtool.errors import UsageError
 
 if TYPE_CHECKING:
     from dbtool.catalog.repository import Resolved
@@ -38,9 +37,14 @@ class Context:
     _session: Session | None = None
 
     @property
+    def dialect(self) -> str:
+        """The dialect of SQL that is typed: "postgres" or "mysql"."""
+        return self.engine
+
+    @property
     def database(self) -> str | None:
-        """The database that was named, if one was."""
-        return self.settings.database
+        """The database that was named, if one was; in MySQL the one that USE chose since."""
+        return self.settings.database if self._session is None else self._session.database
 
     @property
     def server(self) -> str:
@@ -51,13 +55,19 @@ class Context:
     def connection(self, default_database: str | None = None) -> Connection:
         """How to reach the database that was named, else the default one. Raises `UsageError`."""
         if self._connection is None:
-            if self.engine != "postgres":
-                raise UsageError("MySQL and MariaDB are not in this version", "It knows: --db postgres.")
             self._connection = self.settings.connection(self.engine, self.database or default_database)
-        return self._connection
+        return (
+            self._connection
+            if self._session is None
+            else self._connection.with_database(self._session.database)
+        )
 
     def make_engine(self) -> Engine:
         """The engine of that kind of server."""
+        if self.engine == "mysql":
+            from dbtool.engines.mysql.engine import MysqlEngine
+
+            return MysqlEngine()
         from dbtool.engines.postgres.engine import PostgresEngine
 
         return PostgresEngine()
@@ -109,6 +119,12 @@ class Context:
         if not is_name and (os.sep in reference or Path(reference).exists()):
             return resolve_path(reference)
         return Repository(self.store(call)).resolve(reference, self.database)
+
+    def adopt_engine(self, resolved: Resolved) -> None:
+        """A backup is restored on its own kind of server, where nothing says which that is."""
+        metadata = resolved.backup and resolved.backup.metadata
+        if metadata and self._session is None and self.settings.text("engine") is None:
+            self.engine = metadata.engine
 
     def remember(self, repository_path: str, database: str) -> None:
         """This repository is the one last used for that database."""

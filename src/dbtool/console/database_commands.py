@@ -65,6 +65,7 @@ def restore(context: Context, call: Call) -> ExitCode:
             "restore needs -into DATABASE", f"For example: restore {call.operand} -into mydb_copy"
         )
     resolved = context.resolve(call)
+    context.adopt_engine(resolved)
     options = operation.RestoreOptions(
         database=database,
         tables=call.texts("tables"),
@@ -122,6 +123,7 @@ def _options(context: Context, call: Call) -> BackupOptions:
         if lock_timeout is None
         else float(lock_timeout),
         tool_directories=context.settings.client_directories,
+        allow_invalid_text=call.flag("allow-invalid-text"),
     )
 
 

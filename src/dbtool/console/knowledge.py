@@ -22,11 +22,15 @@ class BackgroundKnowledge:
     """Loads names and backups in threads of its own; see the protocol `Knowledge`."""
 
     def __init__(
-        self, load_names: Callable[[], Names], load_backups: Callable[[str | None], Backups]
+        self,
+        load_names: Callable[[], Names],
+        load_backups: Callable[[str | None], Backups],
+        dialect: str = "postgres",
     ) -> None:
         self._load_names = load_names
         self._load_backups = load_backups
-        self._index = NamesIndex(Names())
+        self._dialect = dialect
+        self._index = NamesIndex(Names(), dialect)
         self._names_loading = threading.Lock()
         self._names_wanted = threading.Event()
         self._backups: dict[str | None, tuple[float, Backups]] = {}
@@ -70,7 +74,7 @@ class BackgroundKnowledge:
         try:
             while self._names_wanted.is_set():
                 self._names_wanted.clear()
-                self._index = NamesIndex(self._load_names())
+                self._index = NamesIndex(self._load_names(), self._dialect)
         except Exception:  # noqa: S110 - completion only offers less
             pass
         finally:

@@ -11,12 +11,16 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Generic, TypeVar
 
-from dbtool.console.sql_words import RESERVED
+from dbtool.console import sql_words
 from dbtool.engines.session import Names, Relation
 
 Item = TypeVar("Item")
 
-_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_$]*\Z")
+_PLAIN_NAME = {
+    "postgres": re.compile(r"[a-z_][a-z0-9_$]*\Z"),
+    "mysql": re.compile(r"[A-Za-z_][A-Za-z0-9_$]*\Z"),  # whose names keep their case
+}
+_SYSTEM_SCHEMAS = ("information_schema", "mysql", "performance_schema", "sys")
 
 
 class PrefixIndex(Generic[Item]):
@@ -58,17 +62,20 @@ class PrefixIndex(Generic[Item]):
 
 
 class NamesIndex:
-    """All names of a database, for completion."""
+    """All names of a database, for completion, and how its dialect writes them."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, dialect: str = "postgres") -> None:
         self.names = names
+        self.dialect = dialect
+        self.visible_schemas = frozenset(relation.schema for relation in names.relations if relation.visible)
         self._by_name: dict[str, Relation] = {}
         self._by_schema: dict[str, dict[str, Relation]] = {}
         columns: dict[str, list[str]] = {}
         for relation in names.relations:
-            self._by_schema.setdefault(relation.schema, {})[relation.name] = relation
-            if relation.visible or relation.name not in self._by_name:
-                self._by_name[relation.name] = relation
+            schema, name = self._key(relation.schema), self._key(relation.name)
+            self._by_schema.setdefault(schema, {})[name] = relation
+            if relation.visible or name not in self._by_name:
+                self._by_name[name] = relation
             for column, _ in relation.columns:
                 tables = columns.setdefault(column, [])
                 if len(tables) < 4:
@@ -105,22 +112,29 @@ class NamesIndex:
     def relation(self, schema: str | None, name: str) -> Relation | None:
         """The relation of that name; without a schema, the visible one."""
         if schema is None:
-            return self._by_name.get(name)
-        return self._by_schema.get(schema, {}).get(name)
+            return self._by_name.get(self._key(name))
+        return self._by_schema.get(self._key(schema), {}).get(self._key(name))
 
     def relations_of(self, schema: str) -> PrefixIndex[Relation]:
         """The relations of one schema; empty where there is no such schema."""
-        return self._in_schema.get(schema) or PrefixIndex(())
+        return self._in_schema.get(self._key(schema)) or PrefixIndex(())
+
+    def quoted(self, name: str) -> str:
+        """A name as the dialect wants it: quoted only where it must be."""
+        return quoted_name(name, self.dialect)
+
+    def _key(self, name: str) -> str:
+        """What a name is found by. MySQL's may be typed in any case: on some systems all is the same."""
+        return name.lower() if self.dialect == "mysql" else name
 
 
 def _is_system(relation: Relation) -> bool:
-    return relation.schema in ("information_schema", "mysql", "performance_schema", "sys") or (
-        relation.schema.startswith("pg_")
-    )
+    return relation.schema in _SYSTEM_SCHEMAS or relation.schema.startswith("pg_")
 
 
-def quoted_name(name: str) -> str:
+def quoted_name(name: str, dialect: str = "postgres") -> str:
     """An identifier as SQL wants it: quoted only where it must be."""
-    if _PLAIN_NAME.match(name) and name not in RESERVED:
+    if _PLAIN_NAME[dialect].match(name) and name.lower() not in sql_words.of(dialect).reserved:
         return name
-    return '"' + name.replace('"', '""') + '"'
+    mark = "`" if dialect == "mysql" else '"'
+    return mark + name.replace(mark, mark * 2) + mark

@@ -30,7 +30,7 @@ from dbtool.text import printable
 if TYPE_CHECKING:
     from dbtool.console.grammar import Call
 
-_CHANGES_NAMES = re.compile(r"\b(create|alter|drop|rename|into|import|rollback|commit)\b", re.IGNORECASE)
+_CHANGES_NAMES = re.compile(r"\b(create|alter|drop|rename|into|import|rollback|commit|use)\b", re.IGNORECASE)
 
 
 class Shell:
@@ -40,7 +40,7 @@ class Shell:
         self._context = context
         self._debug = debug
         self._session = context.session()
-        self._knowledge = BackgroundKnowledge(self._session.names, self._load_backups)
+        self._knowledge = BackgroundKnowledge(self._session.names, self._load_backups, self._session.dialect)
         self._prompt: PromptSession[str] = PromptSession(
             message=self._message,
             history=_history(),

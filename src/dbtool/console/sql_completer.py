@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dbtool.console import sql_scope, sql_words
-from dbtool.console.names_index import NamesIndex, PrefixIndex, quoted_name
+from dbtool.console.names_index import NamesIndex, PrefixIndex
 from dbtool.console.sql_text import end_of, is_code_at_end, name_of
 from dbtool.engines.lexical import Kind, Token, tokens
 from dbtool.engines.session import Relation
@@ -14,7 +14,7 @@ from dbtool.engines.session import Relation
 LIMIT = 100
 _RELATION_WORDS = (
     "from", "join", "into", "update", "table", "only", "truncate", "references", "view", "analyze", "vacuum",
-    "copy", "sequence", "lateral",
+    "copy", "sequence", "lateral", "describe",
 )  # fmt: skip
 _DEFINING = ("create", "comment", "grant", "revoke", "alter", "drop")
 _CLAUSES = (
@@ -33,13 +33,12 @@ class Suggestion:
     display: str = ""  # where the list shows something shorter than what is inserted
 
 
-def suggest(
-    sql: str, cursor: int, index: NamesIndex, dialect: str = "postgres"
-) -> tuple[int, list[Suggestion]]:
+def suggest(sql: str, cursor: int, index: NamesIndex) -> tuple[int, list[Suggestion]]:
     """Where the word under the cursor begins, and what it could become, the likeliest first."""
+    dialect = index.dialect
     before = list(tokens(sql[:cursor], dialect))
     prefix, start = "", cursor
-    if before and end_of(before[-1]) == cursor and (name := _partial_name(before[-1])) is not None:
+    if before and end_of(before[-1]) == cursor and (name := _partial_name(before[-1], dialect)) is not None:
         prefix, start = name, before[-1].start
         before.pop()
     elif not is_code_at_end(sql[:cursor], dialect) or (
@@ -47,8 +46,8 @@ def suggest(
     ):
         return cursor, []
     qualifiers: list[str] = []
-    while len(before) >= 2 and before[-1].text == "." and name_of(before[-2]):
-        qualifiers.insert(0, name_of(before[-2]))
+    while len(before) >= 2 and before[-1].text == "." and name_of(before[-2], dialect):
+        qualifiers.insert(0, name_of(before[-2], dialect))
         del before[-2:]
     if before and before[-1].text == ".":
         return start, []
@@ -72,11 +71,11 @@ def _in_case_of(prefix: str, suggestion: Suggestion) -> Suggestion:
     return suggestion
 
 
-def _partial_name(token: Token) -> str | None:
+def _partial_name(token: Token, dialect: str) -> str | None:
     if token.kind is Kind.WORD:
         return token.text
     if token.kind is Kind.QUOTED and token.is_open:
-        return name_of(token)
+        return name_of(token, dialect)
     return None
 
 
@@ -85,15 +84,15 @@ def _qualified(
 ) -> Iterator[Suggestion]:
     if len(qualifiers) >= 2:
         relation = index.relation(qualifiers[-2], qualifiers[-1])
-        yield from _columns(relation.columns if relation else (), prefix, qualifiers[-1])
+        yield from _columns(relation.columns if relation else (), prefix, qualifiers[-1], index)
         return
     for source in sql_scope.sources(chain, cursor, index):
         if source.name.lower() == qualifiers[0].lower():
-            yield from _columns(source.columns, prefix, source.name)
-    yield from _relations(index.relations_of(qualifiers[0]).find(prefix, LIMIT), with_schema=False)
+            yield from _columns(source.columns, prefix, source.name, index)
+    yield from _relations(index.relations_of(qualifiers[0]).find(prefix, LIMIT), index, with_schema=False)
     for schema, name in index.functions.find(prefix, 10 * LIMIT) if prefix else ():
         if schema == qualifiers[0]:
-            yield Suggestion(f"{quoted_name(name)}(", "function", schema)
+            yield Suggestion(f"{index.quoted(name)}(", "function", schema)
 
 
 def _plain(
@@ -105,7 +104,7 @@ def _plain(
     previous = before[-1] if before else None
     word = previous.word.lower() if previous is not None else ""
     if previous is None or previous.text == ";":
-        yield from _keywords(sql_words.STATEMENTS, prefix)
+        yield from _keywords(sql_words.of(index.dialect).statements, prefix)
         return
     first = next((token.word.lower() for token in before if token.word), "")
     clause = _clause(level)
@@ -115,14 +114,16 @@ def _plain(
         word in _RELATION_WORDS or (word == "on" and first in _DEFINING) or _continues_from(clause, previous)
     ):
         yield from _targets(chain, prefix, index)
-    elif _is_column_list(opening, level):
+    elif _is_column_list(opening, level, index.dialect):
         yield from _insert_columns(opening, prefix, index)
-    elif word == "database":
-        yield from (Suggestion(quoted_name(name), "database") for name in index.databases.find(prefix, LIMIT))
+    elif word in ("database", "use"):
+        yield from (
+            Suggestion(index.quoted(name), "database") for name in index.databases.find(prefix, LIMIT)
+        )
     elif word in ("role", "user", "authorization") or (word == "to" and first in ("grant", "alter")):
-        yield from (Suggestion(quoted_name(name), "role") for name in index.roles.find(prefix, LIMIT))
+        yield from (Suggestion(index.quoted(name), "role") for name in index.roles.find(prefix, LIMIT))
     elif word == "schema":
-        yield from (Suggestion(quoted_name(name), "schema") for name in index.schemas.find(prefix, LIMIT))
+        yield from (Suggestion(index.quoted(name), "schema") for name in index.schemas.find(prefix, LIMIT))
     elif word in ("function", "procedure", "call", "routine"):
         yield from _functions(prefix, index)
     else:
@@ -133,61 +134,61 @@ def _expression(
     sources: list[sql_scope.Source], clause: str, previous: Token, prefix: str, index: NamesIndex
 ) -> Iterator[Suggestion]:
     after_name = previous.kind in (Kind.QUOTED, Kind.NUMBER, Kind.STRING) or (
-        previous.kind is Kind.WORD and previous.text.lower() not in sql_words.EVERY_WORD
+        previous.kind is Kind.WORD and previous.text.lower() not in sql_words.of(index.dialect).every_word
     )
     wants_column = (
         not after_name and previous.text != ")" and clause not in ("from", "join", "limit", "values")
     )
     if wants_column:
         for source in sources:
-            yield from _columns(source.columns, prefix, source.name)
+            yield from _columns(source.columns, prefix, source.name, index)
         for source in sources:
             if source.name.lower().startswith(prefix.lower()):
-                yield Suggestion(f"{quoted_name(source.name)}.", "query", "in this statement")
+                yield Suggestion(f"{index.quoted(source.name)}.", "query", "in this statement")
     if not prefix:
         return
-    yield from _keywords(sql_words.COMMON, prefix)
+    yield from _keywords(sql_words.of(index.dialect).common, prefix)
     if wants_column:
         yield from _functions(prefix, index)
         if not sources:
             for column, meta in index.columns.find(prefix, LIMIT // 2):
-                yield Suggestion(quoted_name(column), "column", meta)
+                yield Suggestion(index.quoted(column), "column", meta)
     yield from _keywords((keyword.upper() for keyword in index.names.keywords), prefix)
     if wants_column:
-        yield from _relations(index.relations(prefix, LIMIT // 4))
+        yield from _relations(index.relations(prefix, LIMIT // 4), index)
 
 
 def _targets(chain: list[sql_scope.Group], prefix: str, index: NamesIndex) -> Iterator[Suggestion]:
     for name in sql_scope.with_queries(chain, index):
-        if name.startswith(prefix.lower()):
-            yield Suggestion(quoted_name(name), "query", "WITH query")
-    yield from _relations(index.relations(prefix, LIMIT))
+        if name.lower().startswith(prefix.lower()):
+            yield Suggestion(index.quoted(name), "query", "WITH query")
+    yield from _relations(index.relations(prefix, LIMIT), index)
     for schema in index.schemas.find(prefix, LIMIT):
-        yield Suggestion(f"{quoted_name(schema)}.", "schema", "schema")
+        yield Suggestion(f"{index.quoted(schema)}.", "schema", "schema")
     if prefix:
-        yield from _keywords(("ONLY", "LATERAL", "SELECT", "IF EXISTS", "IF NOT EXISTS", "VERBOSE"), prefix)
+        yield from _keywords(sql_words.of(index.dialect).before_relations, prefix)
 
 
 def _insert_columns(opening: list[Token], prefix: str, index: NamesIndex) -> Iterator[Suggestion]:
-    names = _name_chain_before(opening)
+    names = _name_chain_before(opening, index.dialect)
     relation = index.relation(names[-2] if len(names) > 1 else None, names[-1])
-    yield from _columns(relation.columns if relation else (), prefix, names[-1])
+    yield from _columns(relation.columns if relation else (), prefix, names[-1], index)
 
 
-def _is_column_list(opening: list[Token], level: list[Token]) -> bool:
+def _is_column_list(opening: list[Token], level: list[Token], dialect: str) -> bool:
     """Whether the parenthesis is that of `INSERT INTO t (…`."""
     if any(token.word in ("SELECT", "WITH", "VALUES") for token in level[:1]):
         return False
-    names = _name_chain_before(opening)
+    names = _name_chain_before(opening, dialect)
     taken = 2 * len(names) - 1
     return bool(names) and len(opening) > taken + 1 and opening[-taken - 2].word == "INTO"
 
 
-def _name_chain_before(opening: list[Token]) -> list[str]:
+def _name_chain_before(opening: list[Token], dialect: str) -> list[str]:
     names: list[str] = []
     position = len(opening) - 2  # the last is the parenthesis
-    while position >= 0 and name_of(opening[position]):
-        names.insert(0, name_of(opening[position]))
+    while position >= 0 and name_of(opening[position], dialect):
+        names.insert(0, name_of(opening[position], dialect))
         if position < 2 or opening[position - 1].text != ".":
             break
         position -= 2
@@ -211,7 +212,9 @@ def _opened_by(opening: list[Token], word: str) -> bool:
     return len(opening) >= 2 and opening[-2].word == word.upper()
 
 
-def _columns(columns: Iterable[tuple[str, str]], prefix: str, source: str) -> Iterator[Suggestion]:
+def _columns(
+    columns: Iterable[tuple[str, str]], prefix: str, source: str, index: NamesIndex
+) -> Iterator[Suggestion]:
     lowered = prefix.lower()
     matching = [
         (not name.lower().startswith(lowered), name, type_name)
@@ -219,14 +222,16 @@ def _columns(columns: Iterable[tuple[str, str]], prefix: str, source: str) -> It
         if name.lower().startswith(lowered) or f"_{lowered}" in name.lower()
     ]
     for _, name, type_name in sorted(matching, key=lambda match: match[0]):
-        yield Suggestion(quoted_name(name), "column", f"{type_name}  {source}".strip())
+        yield Suggestion(index.quoted(name), "column", f"{type_name}  {source}".strip())
 
 
-def _relations(relations: Iterable[Relation], with_schema: bool = True) -> Iterator[Suggestion]:
+def _relations(
+    relations: Iterable[Relation], index: NamesIndex, with_schema: bool = True
+) -> Iterator[Suggestion]:
     for relation in relations:
-        text = quoted_name(relation.name)
+        text = index.quoted(relation.name)
         if with_schema and not relation.visible:
-            text = f"{quoted_name(relation.schema)}.{text}"
+            text = f"{index.quoted(relation.schema)}.{text}"
         yield Suggestion(text, "table", f"{relation.kind}  {relation.schema}")
 
 
@@ -234,8 +239,9 @@ def _functions(prefix: str, index: NamesIndex) -> Iterator[Suggestion]:
     functions: PrefixIndex[tuple[str, str]] = index.functions
     for schema, name in functions.find(prefix, LIMIT // 2):
         if not prefix or name.lower().startswith(prefix.lower()):
-            qualifier = "" if schema in ("pg_catalog", "public") else f"{quoted_name(schema)}."
-            yield Suggestion(f"{qualifier}{quoted_name(name)}(", "function", schema)
+            needs_none = schema in ("", "pg_catalog", "public") or schema in index.visible_schemas
+            qualifier = "" if needs_none else f"{index.quoted(schema)}."
+            yield Suggestion(f"{qualifier}{index.quoted(name)}(", "function", schema)
 
 
 def _keywords(keywords: Iterable[str], prefix: str) -> Iterator[Suggestion]:

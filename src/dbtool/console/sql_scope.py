@@ -105,13 +105,13 @@ def _read_with(items: list[Token | Group], position: int, ctes: dict[str, Column
     if position < len(items) and _word(items[position]) == "recursive":
         position += 1
     while position < len(items):
-        name = _name(items[position])
+        name = _name(items[position], index)
         position += 1
         if not name:
             break
         given: Columns = ()
         if position < len(items) and isinstance(columns := items[position], Group):
-            given = tuple((column, "") for item in columns.items if (column := _name(item)))
+            given = tuple((column, "") for item in columns.items if (column := _name(item, index)))
             position += 1
         while position < len(items) and _word(items[position]) in ("as", "not", "materialized"):
             position += 1
@@ -181,13 +181,17 @@ def _read_source(
     else:
         if item.kind is Kind.WORD and item.text.lower() in _NO_ALIAS:
             return None, position
-        name = name_of(item)
+        name = name_of(item, index.dialect)
         if not name:
             return None, position
         schema: str | None = None
         position += 1
-        if position + 1 < len(items) and _symbol(items[position]) == "." and _name(items[position + 1]):
-            schema, name = name, _name(items[position + 1])
+        if (
+            position + 1 < len(items)
+            and _symbol(items[position]) == "."
+            and _name(items[position + 1], index)
+        ):
+            schema, name = name, _name(items[position + 1], index)
             position += 2
         relation = index.relation(schema, name)
         columns = ctes[name] if schema is None and name in ctes else relation.columns if relation else ()
@@ -195,13 +199,13 @@ def _read_source(
         position += 1
     if (
         position < len(items)
-        and (alias := _name(items[position]))
+        and (alias := _name(items[position], index))
         and _word(items[position]) not in _NO_ALIAS
     ):
         name = alias
         position += 1
         if position < len(items) and isinstance(renamed := items[position], Group):
-            names = [column for part in renamed.items if (column := _name(part))]
+            names = [column for part in renamed.items if (column := _name(part, index))]
             columns = tuple(
                 (new, columns[at][1] if at < len(columns) else "") for at, new in enumerate(names)
             )
@@ -221,14 +225,14 @@ def _result_columns(items: list[Token | Group], ctes: dict[str, Columns], index:
     for part in _select_list(query):
         last = part[-1]
         if _symbol(last) == "*" and (len(part) == 1 or _symbol(part[-2]) == "."):
-            wanted = _name(part[-3]) if len(part) >= 3 else ""
+            wanted = _name(part[-3], index) if len(part) >= 3 else ""
             columns += [
                 column for source in found if wanted in ("", source.name) for column in source.columns
             ]
-        elif name := _name(last):
+        elif name := _name(last, index):
             types = dict(column for source in found for column in source.columns) if len(part) <= 3 else {}
             columns.append((name, types.get(name, "")))
-        elif isinstance(last, Group) and len(part) >= 2 and (name := _name(part[-2])):
+        elif isinstance(last, Group) and len(part) >= 2 and (name := _name(part[-2], index)):
             columns.append((name, ""))
     return tuple(columns)
 
@@ -253,8 +257,8 @@ def _word(item: Token | Group) -> str:
     return item.text.lower() if isinstance(item, Token) and item.kind is Kind.WORD else ""
 
 
-def _name(item: Token | Group) -> str:
-    return name_of(item) if isinstance(item, Token) else ""
+def _name(item: Token | Group, index: NamesIndex) -> str:
+    return name_of(item, index.dialect) if isinstance(item, Token) else ""
 
 
 def _symbol(item: Token | Group) -> str:

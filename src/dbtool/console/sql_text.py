@@ -5,10 +5,10 @@ from __future__ import annotations
 from dbtool.engines.lexical import Kind, Token, tokens
 
 
-def name_of(token: Token) -> str:
-    """The identifier that a token stands for, folded or unquoted; empty if it is none."""
+def name_of(token: Token, dialect: str) -> str:
+    """The identifier that a token stands for, folded or unquoted; empty if it is none. MySQL folds nothing."""
     if token.kind is Kind.WORD:
-        return token.text.lower()
+        return token.text if dialect == "mysql" else token.text.lower()
     if token.kind is Kind.QUOTED:
         mark = token.text[-1] if token.text[0] not in '"`' else token.text[0]
         inner = token.text.partition(mark)[2]

@@ -9,7 +9,8 @@ SQL that a person types goes through `engines/session.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +30,7 @@ class SourceOptions:
     lock_timeout_seconds: float = 60.0
     workers: int = 2
     tool_directories: tuple[str, ...] = ()  # where client programs are looked for first
+    allow_invalid_text: bool = False  # keep text that is none in its own character set
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,12 @@ class Engine(Protocol):
 
     def open_source(self, connection: Connection, options: SourceOptions, progress: Progress) -> Source:
         """Take the locks and the snapshot, and look at everything."""
+
+    def open_sources(
+        self, connection: Connection, databases: Sequence[str], options: SourceOptions, progress: Progress
+    ) -> AbstractContextManager[Callable[[str], Source]]:
+        """Gives what opens the source of each of several databases: all in one snapshot, where the kind of
+        server has such snapshots."""
 
     def open_session(self, connection: Connection) -> Session:
         """A connection for SQL."""

@@ -45,6 +45,39 @@ _ROUTINES = {
     "mysql": {"FUNCTION", "PROCEDURE", "TRIGGER", "EVENT", "PACKAGE"},
 }
 
+# What MySQL's CREATE makes, as far as it must be told from a routine; and what a routine's body begins with.
+_MADE = _ROUTINES["mysql"] | {
+    "DATABASE",
+    "INDEX",
+    "ROLE",
+    "SCHEMA",
+    "SEQUENCE",
+    "SERVER",
+    "TABLE",
+    "USER",
+    "VIEW",
+}
+_HAVE_BODIES = {"FUNCTION", "PROCEDURE", "TRIGGER", "EVENT"}
+_BODY_WORDS = (
+    {
+        "ALTER",
+        "AS",
+        "BEGIN",
+        "CALL",
+        "CASE",
+        "CREATE",
+        "DELETE",
+        "DO",
+        "DROP",
+        "EXECUTE",
+        "FOR",
+        "IF",
+        "INSERT",
+    }
+    | {"IS", "LOOP", "OPTIMIZE", "RENAME", "REPEAT", "REPLACE", "RETURN", "SELECT", "SET", "SIGNAL", "SONAME"}
+    | {"TABLE", "TRUNCATE", "UPDATE", "VALUES", "WHILE", "WITH"}
+)
+
 
 class Kind(Enum):
     """What a token is."""
@@ -78,7 +111,9 @@ class Statement:
     text: str
     start: int
     tokens: tuple[Token, ...]
-    is_open: bool = False  # a quote, a comment, a parenthesis or a routine's body without its end
+    is_open: bool = (
+        False  # a quote, a comment, a parenthesis or a routine's body without its end, or not begun
+    )
 
 
 def tokens(text: str, dialect: str) -> Iterator[Token]:
@@ -137,17 +172,18 @@ def split(text: str, dialect: str) -> list[Statement]:
     body = _Body(dialect)
     start = 0
 
-    def finish(end: int) -> None:
+    def finish(end: int, has_semicolon: bool) -> None:
         if any(token.text for token in current):
             raw = text[start:end]
             is_open = parentheses > 0 or body.depth > 0 or any(token.is_open for token in current)
+            is_open = is_open or (body.is_missing and not has_semicolon)
             first = len(raw) - len(raw.lstrip())
             found.append(Statement(raw.strip(), start + first, tuple(current), is_open))
         current.clear()
 
     for token in tokens(text, dialect):
         if token.text == ";" and parentheses <= 0 and body.depth == 0:
-            finish(token.start)
+            finish(token.start, True)
             start, parentheses, body = token.start + 1, 0, _Body(dialect)
             continue
         current.append(token)
@@ -155,7 +191,7 @@ def split(text: str, dialect: str) -> list[Statement]:
             parentheses += {"(": 1, ")": -1}.get(token.text, 0)
         elif token.kind is Kind.WORD:
             body.feed(token.word)
-    finish(len(text))
+    finish(len(text), False)
     return found
 
 
@@ -176,7 +212,14 @@ class _Body:
         self._routine_words = _ROUTINES["mysql" if self._is_mysql else "postgres"]
         self._words = 0
         self._creates = self._is_routine = self._has_body = False
+        self._made = ""
+        self._is_begun = self._may_begin = False
         self._previous = ""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether a routine of MySQL's has no body yet."""
+        return self._is_mysql and self._made in _HAVE_BODIES and not self._is_begun
 
     def feed(self, word: str) -> None:
         self._words += 1
@@ -185,10 +228,21 @@ class _Body:
         elif self._creates and word in self._routine_words:
             self._is_routine = True
         if self._is_mysql:
+            self._look_for_body(word)
             self._feed_mysql(word)
         elif self._is_routine:
             self._feed_postgres(word)
         self._previous = word
+
+    def _look_for_body(self, word: str) -> None:
+        if not self._made:
+            self._made = word if self._creates and word in _MADE else ""
+            self._may_begin = self._made != "TRIGGER"
+        elif self._may_begin:
+            is_if_not_exists = word == "IF" and self._previous == self._made
+            self._is_begun = self._is_begun or (word in _BODY_WORDS and not is_if_not_exists)
+        elif word == "ROW" and self._previous == "EACH":  # before it stand INSERT, UPDATE or DELETE
+            self._may_begin = True
 
     def _feed_postgres(self, word: str) -> None:
         begins = word == "ATOMIC" and self._previous == "BEGIN"

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -43,6 +43,7 @@ class BackupOptions:
     label: str | None = None
     lock_timeout_seconds: float = 60.0
     tool_directories: tuple[str, ...] = field(default=(), repr=False)
+    allow_invalid_text: bool = False  # MySQL, MariaDB: keep text that is none in its own character set
 
 
 def default_jobs() -> int:
@@ -51,23 +52,24 @@ def default_jobs() -> int:
 
 
 def logical_backup(
-    engine: Engine, connection: Connection, store: Store, options: BackupOptions, progress: Progress
+    engine: Engine,
+    connection: Connection,
+    store: Store,
+    options: BackupOptions,
+    progress: Progress,
+    open_source: Callable[[str], Source] | None = None,
 ) -> Metadata:
     """Back up one database, or some tables of it, into the repository.
 
-    Whatever goes wrong, nothing in the repository calls itself completed.
+    Whatever goes wrong, nothing in the repository calls itself completed. `open_source` opens the
+    database by its name where several are read together.
     """
     level, jobs = _checked(options)
     clock = time.monotonic()
     started = datetime.now(timezone.utc)
     kind = BackupType.PARTIAL if options.tables else BackupType.FULL
     backup_id = names.new_backup_id(kind, connection.database, started)
-    source_options = SourceOptions(
-        table_patterns=options.tables,
-        lock_timeout_seconds=options.lock_timeout_seconds,
-        workers=jobs,
-        tool_directories=options.tool_directories,
-    )
+    source_options = _source_options(options, jobs)
     repository = Repository(store)
     with repository.begin(
         backup_id, type=kind, database=connection.database, engine=engine.name, started=started
@@ -76,7 +78,11 @@ def logical_backup(
         deadline = clock + options.lock_timeout_seconds
         while True:
             progress.phase("snapshot")
-            source = engine.open_source(connection, source_options, progress)
+            source = (
+                open_source(connection.database)
+                if open_source
+                else engine.open_source(connection, source_options, progress)
+            )
             try:
                 index = _write_archive(running, main_name, source, kind, started, level, jobs, progress)
                 progress.phase("finish")
@@ -104,7 +110,8 @@ def backup_all(
     exclude: Sequence[str],
     progress: Progress,
 ) -> list[Metadata]:
-    """Back up every database of the server but the system's own and those that `exclude` matches.
+    """Back up every database of the server but the system's own and those that `exclude` matches: in one
+    snapshot, where the server can.
 
     One that fails does not stop the others: `PartlyDoneError` at the end, or the error itself if
     none could be backed up.
@@ -114,13 +121,16 @@ def backup_all(
         raise NotFoundError("there is no database to back up", "look at the patterns of -exclude")
     done: list[Metadata] = []
     failed: list[tuple[str, DbtoolError]] = []
-    for database in databases:
-        progress.note(f"database {database}")
-        try:
-            done.append(logical_backup(engine, connection.with_database(database), store, options, progress))
-        except DbtoolError as error:
-            progress.note(f"{database} failed: {error.message}")
-            failed.append((database, error))
+    _, jobs = _checked(options)
+    with engine.open_sources(connection, databases, _source_options(options, jobs), progress) as open_source:
+        for database in databases:
+            progress.note(f"database {database}")
+            try:
+                one = connection.with_database(database)
+                done.append(logical_backup(engine, one, store, options, progress, open_source))
+            except DbtoolError as error:
+                progress.note(f"{database} failed: {error.message}")
+                failed.append((database, error))
     if failed and not done:
         raise failed[0][1]
     if failed:
@@ -129,6 +139,16 @@ def backup_all(
             f"{len(done)} of {len(databases)} databases are backed up; {listed}", failed[0][1].hint
         )
     return done
+
+
+def _source_options(options: BackupOptions, jobs: int) -> SourceOptions:
+    return SourceOptions(
+        table_patterns=options.tables,
+        lock_timeout_seconds=options.lock_timeout_seconds,
+        workers=jobs,
+        tool_directories=options.tool_directories,
+        allow_invalid_text=options.allow_invalid_text,
+    )
 
 
 def _checked(options: BackupOptions) -> tuple[int, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dbtool.errors import ExitCode, UsageError
+from dbtool.errors import ExitCode
 from dbtool.model.check import Check, State
 from dbtool.model.connection import Connection
 from dbtool.storage.local import TEMPORARY_PREFIX, unfinished_files
@@ -21,12 +21,20 @@ def run(
 ) -> list[Check]:
     """Look at the server, the client programs, the account's rights and the repository, as far as
     they can be reached."""
-    if connection.engine != "postgres":
-        raise UsageError(f"doctor does not know {connection.engine} yet")
+    checks, database_bytes = _server(connection, client_directories)
+    return [*checks, *_repository(repository, database_bytes)]
+
+
+def _server(connection: Connection, client_directories: Iterable[str]) -> tuple[Sequence[Check], int | None]:
+    if connection.engine == "mysql":
+        from dbtool.engines.mysql import doctor as mysql
+
+        found = mysql.examine(connection, client_directories)
+        return found.checks, found.database_bytes
     from dbtool.engines.postgres import doctor as postgres
 
     report = postgres.examine(connection, client_directories)
-    return [*report.checks, *_repository(repository, report.database_bytes)]
+    return report.checks, report.database_bytes
 
 
 def exit_code(checks: Iterable[Check]) -> ExitCode:

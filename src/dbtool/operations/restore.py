@@ -14,7 +14,7 @@ from dbtool.archive.reader import ArchiveReader
 from dbtool.catalog import names
 from dbtool.catalog.repository import Resolved
 from dbtool.engines.base import Engine, Loader, Stage, Tally, Target, TargetOptions, Task
-from dbtool.errors import DbtoolError, VerificationError
+from dbtool.errors import DbtoolError, UsageError, VerificationError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex
 from dbtool.model.connection import Connection
@@ -122,6 +122,11 @@ def restore(
     clock = time.monotonic()
     reader = open_archive(resolved, progress)
     index = reader.index
+    made_by = str(index.backup.get("engine", engine.name))
+    if made_by != engine.name:
+        raise UsageError(
+            f"this is a backup of {made_by}, and the target is {engine.name}", f"Say --db {made_by}."
+        )
     report = RestoreReport(str(index.backup["id"]), options.database, dry_run=options.dry_run)
     workers = options.jobs or default_jobs()
     target = engine.open_target(

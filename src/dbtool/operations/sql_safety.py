@@ -2,8 +2,8 @@
 
 Accidents are what this guards against, not attacks: a function that deletes, called by a SELECT, is
 not seen. Statements are parsed; where the parser does not know one, its tokens are judged, and in
-doubt it counts as destructive. Defining something that would delete later destroys nothing; nor do
-MySQL's REPLACE and an upsert, which put a row in the place of another.
+doubt it counts as destructive. Defining something that would delete later destroys nothing; nor does
+an upsert. MySQL's REPLACE deletes the rows that stand in its way.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _judge(tokens: Sequence[Token], dialect: str) -> list[str]:
     if dialect == "mysql":
         if first in {"PREPARE", "EXECUTE"}:
             return _dynamic(tokens)
-        if first in {"RESET", "PURGE"}:
+        if first in {"RESET", "PURGE", "REPLACE"} or (first == "LOAD" and "REPLACE" in words):
             return [_excerpt(text)]
         if words[:2] == ["BEGIN", "NOT"]:
             return _from_tokens(tokens, text)

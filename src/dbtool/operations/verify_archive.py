@@ -12,11 +12,13 @@ from dbtool.errors import VerificationError
 from dbtool.model.archive import FrameKind, TableSummary
 from dbtool.model.backup import Metadata, TableRecord
 from dbtool.progress import Progress
-from dbtool.rows import tally_lines
+from dbtool.rows import tally_inserts, tally_lines
 from dbtool.storage.base import Store
 from dbtool.text import printable
 
 _MASK = (1 << 64) - 1
+# How rows stand in the frames of each engine.
+_TALLIES = {"postgres": tally_lines, "mysql": tally_inserts}
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,13 @@ def _tally_frame(reader: ArchiveReader, artefact: str, number: int) -> _Tally:
         if frame.kind is not FrameKind.DATA or table is None:
             return _Tally()
         end = len(text) - frame.suffix_bytes
-        lines = memoryview(text)[frame.prefix_bytes : end]
-        rows, digest, key_digest = tally_lines(lines, _key_positions(table))
+        written = memoryview(text)[frame.prefix_bytes : end]
+        tally = _TALLIES[reader.index.backup.get("engine", "")]
+        rows, digest, key_digest = tally(written, _key_positions(table))
     except VerificationError as error:
         return damaged(error.message)
+    except KeyError:
+        return damaged(f"{artefact}: no engine is known that writes such rows")
     except ValueError as error:
         return damaged(f"{reader.describe(number)} does not hold whole rows: {error}")
     if rows != frame.rows:

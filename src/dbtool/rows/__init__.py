@@ -9,11 +9,12 @@ import importlib
 import os
 from typing import Any
 
-from dbtool.rows import pure
+from dbtool.rows import pure, pure_packets
 
 DONE = pure.DONE
 MORE = pure.MORE
 SERVER_ERROR = pure.SERVER_ERROR
+NEED = pure_packets.NEED
 
 
 def _load_native() -> Any:
@@ -60,10 +61,52 @@ def pack_binary(text: Any, start: int, kinds: bytes, limit: int) -> tuple[bytes,
 
 
 def text_of(stream: Any) -> memoryview:
-    """The text of a CopyStream, without a copy. Release it before the stream is used again."""
-    return memoryview(stream if is_native else stream.text)
+    """The text of a stream, without a copy. Release it before the stream is used again."""
+    return memoryview(getattr(stream, "text", stream))
 
 
 def copy_stream(fd: int, libpq: Any = None) -> Any:
     """A CopyStream on a connection's socket; see `pure.CopyStream`, of which it is one or the twin."""
     return _implementation.CopyStream(fd, libpq)
+
+
+def _packets() -> Any:
+    return _implementation if is_native else pure_packets
+
+
+def packet_stream() -> Any:
+    """A PacketStream, for the rows of MySQL; see `pure_packets.PacketStream`, of which it is one or
+    the twin."""
+    return _packets().PacketStream()
+
+
+def insert_to_load(text: Any, start: int, limit: int) -> tuple[bytes, int, int]:
+    """The archive's INSERT statements, from `start` on, as about `limit` bytes of LOAD DATA text:
+    (piece, where the rest of the statements begins, rows in the piece).
+
+    Fields are parted by tabs, lines end in LF, NULL is `\\N`, escapes stay as they are. `start` is 0
+    or what the call before gave; all is done when that is the text's length. A piece holds whole
+    rows, one at least. Raises ValueError on anything that is not the grammar.
+    """
+    piece: tuple[bytes, int, int] = _packets().insert_to_load(text, start, limit)
+    return piece
+
+
+def insert_to_parameters(text: Any, start: int, limit: int) -> tuple[bytes, int, int]:
+    """The archive's INSERT statements, from `start` on, as the parameters of rows that MariaDB's
+    COM_STMT_BULK_EXECUTE takes, all of them strings: as `insert_to_load` in all else.
+
+    A value is a byte (1: NULL, and no more), its length as the protocol encodes it, and its bytes.
+    """
+    piece: tuple[bytes, int, int] = _packets().insert_to_parameters(text, start, limit)
+    return piece
+
+
+def tally_inserts(text: Any, key: tuple[int, ...] = ()) -> tuple[int, int, int]:
+    """(rows, digest, key digest) of the archive's INSERT statements.
+
+    `key` holds the positions of the key's fields. Raises ValueError on anything that is not the
+    grammar.
+    """
+    tally: tuple[int, int, int] = _packets().tally_inserts(text, key)
+    return tally

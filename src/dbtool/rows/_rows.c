@@ -17,52 +17,12 @@
 
 #include "_binary.h"
 #include "_fields.h"
+#include "_keys.h"
 #include "_tally.h"
 #include "_xxh64.h"
 
-/* ---- keys and buckets, as Python gives them ---------------------------------------------- */
-
-/* Take key positions (a tuple of ints) into the tally; -1 with an exception on nonsense. */
-static int tally_set_key(Tally *tally, PyObject *positions)
-{
-    Py_ssize_t count = PyTuple_GET_SIZE(positions);
-    if (count > MAX_KEY_FIELDS) {
-        PyErr_SetString(PyExc_ValueError, "a key has at most 32 fields");
-        return -1;
-    }
-    tally->key_count = (int)count;
-    tally->last_key_field = -1;
-    tally->key_is_contiguous = 1;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        long position = PyLong_AsLong(PyTuple_GET_ITEM(positions, i));
-        if (position == -1 && PyErr_Occurred())
-            return -1;
-        if (position < 0 || position >= MAX_FIELDS) {
-            PyErr_SetString(PyExc_ValueError, "a key field's position is out of range");
-            return -1;
-        }
-        tally->key_fields[i] = (int)position;
-        if (i > 0 && position != tally->key_fields[i - 1] + 1)
-            tally->key_is_contiguous = 0;
-        if (position > tally->last_key_field)
-            tally->last_key_field = (int)position;
-    }
-    return 0;
-}
-
-/* A bucket array's size must be a power of two; its logarithm, or -1 with an exception. */
-static int bucket_bits_of(Py_ssize_t size_bytes)
-{
-    Py_ssize_t count = size_bytes / 8;
-    int bits = 0;
-    while (((Py_ssize_t)1 << bits) < count)
-        bits++;
-    if (size_bytes < 8 || size_bytes % 8 || ((Py_ssize_t)1 << bits) != count) {
-        PyErr_SetString(PyExc_ValueError, "buckets must hold a power of two of 8-byte sums");
-        return -1;
-    }
-    return bits;
-}
+int add_packets_to(PyObject *module); /* _packets.c */
+int add_inserts_to(PyObject *module); /* _inserts.c */
 
 /* ---- CopyStream -------------------------------------------------------------------------- */
 
@@ -419,7 +379,7 @@ static PyObject *copystream_begin(CopyStream *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!O", &PyTuple_Type, &key, &buckets))
         return NULL;
     drop_buckets(self);
-    if (tally_set_key(&self->tally, key) < 0)
+    if (tally_set_key(&self->tally, key, MAX_FIELDS, '\t') < 0)
         return NULL;
     if (buckets != Py_None) {
         if (PyObject_GetBuffer(buckets, &self->bucket_view, PyBUF_WRITABLE) < 0)
@@ -606,7 +566,7 @@ static PyObject *rows_tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
     memset(&tally, 0, sizeof(tally));
     if (!PyArg_ParseTuple(args, "y*O!", &data, &PyTuple_Type, &key))
         return NULL;
-    if (tally_set_key(&tally, key) < 0) {
+    if (tally_set_key(&tally, key, MAX_FIELDS, '\t') < 0) {
         PyBuffer_Release(&data);
         return NULL;
     }
@@ -711,6 +671,10 @@ PyMODINIT_FUNC PyInit__rows(void)
     Py_INCREF(&CopyStreamType);
     if (PyModule_AddObject(module, "CopyStream", (PyObject *)&CopyStreamType) < 0) {
         Py_DECREF(&CopyStreamType);
+        Py_DECREF(module);
+        return NULL;
+    }
+    if (add_packets_to(module) < 0 || add_inserts_to(module) < 0) {
         Py_DECREF(module);
         return NULL;
     }

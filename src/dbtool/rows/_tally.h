@@ -18,6 +18,7 @@ typedef struct {
     int key_count;
     int key_fields[MAX_KEY_FIELDS]; /* positions in the row, in the key's order */
     int last_key_field;
+    unsigned char key_separator;    /* between the fields in a key's text */
     int key_is_contiguous;          /* then the key's text is a slice of the row */
     uint64_t *buckets;              /* shared between threads: added to atomically */
     int bucket_bits;
@@ -27,8 +28,8 @@ typedef struct {
 
 /* Digest one row, given without its newline, of which it is known where each field up to the last
  * one of the key starts and ends. FAIL_MEMORY if memory runs out. */
-static int tally_fields(Tally *tally, const unsigned char *row, size_t length, const size_t *starts,
-                        const size_t *ends)
+static inline int tally_fields(Tally *tally, const unsigned char *row, size_t length, const size_t *starts,
+                               const size_t *ends)
 {
     uint64_t hash;
     tally->rows++;
@@ -39,18 +40,21 @@ static int tally_fields(Tally *tally, const unsigned char *row, size_t length, c
         size_t start = starts[tally->key_fields[0]];
         hash = xxh64(row + start, ends[tally->last_key_field] - start, 0);
     } else {
-        if (tally->scratch_capacity < length + MAX_KEY_FIELDS) {
-            unsigned char *grown = realloc(tally->scratch, length + MAX_KEY_FIELDS);
+        size_t wanted = MAX_KEY_FIELDS;
+        for (int i = 0; i < tally->key_count; i++)
+            wanted += ends[tally->key_fields[i]] - starts[tally->key_fields[i]];
+        if (tally->scratch_capacity < wanted) {
+            unsigned char *grown = realloc(tally->scratch, wanted);
             if (grown == NULL)
                 return FAIL_MEMORY;
             tally->scratch = grown;
-            tally->scratch_capacity = length + MAX_KEY_FIELDS;
+            tally->scratch_capacity = wanted;
         }
         size_t used = 0;
         for (int i = 0; i < tally->key_count; i++) {
             size_t start = starts[tally->key_fields[i]], size = ends[tally->key_fields[i]] - start;
             if (i > 0)
-                tally->scratch[used++] = '\t';
+                tally->scratch[used++] = tally->key_separator;
             memcpy(tally->scratch + used, row + start, size);
             used += size;
         }
@@ -65,7 +69,7 @@ static int tally_fields(Tally *tally, const unsigned char *row, size_t length, c
 }
 
 /* The same for a row whose fields are not known yet. FAIL_FIELDS if it lacks some of the key's. */
-static int tally_row(Tally *tally, const unsigned char *row, size_t length)
+static inline int tally_row(Tally *tally, const unsigned char *row, size_t length)
 {
     size_t starts[MAX_FIELDS], ends[MAX_FIELDS], position = 0;
     int last = tally->key_count ? tally->last_key_field : -1;

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtool import redaction
 from dbtool.config.sources import home_folder
+from dbtool.engines.network import is_local, machine_root_certificates
 from dbtool.engines.postgres import connect_errors
 from dbtool.errors import UsageError
 from dbtool.model.connection import Connection
@@ -67,9 +68,6 @@ _CLEARED = (
     "PSQL_PAGER",
     "PG_COLOR",
 )
-
-# A server that only this machine can reach needs no certificate to be believed.
-_LOCAL_NAMES = ("localhost", "localhost.localdomain")
 
 # Settings that a restored value, or a digest, would otherwise depend on; and limits that an
 # administrator sets for applications, which would end a backup half-way. Those that the server
@@ -211,21 +209,6 @@ def libpq_parameters(connection: Connection) -> dict[str, str]:
     return {**parameters, **_tls_defaults(parameters, os.environ)}
 
 
-def is_local(host: str | None) -> bool:
-    """Whether a host is this machine: a Unix socket, or a loopback address or name."""
-    if not host or host.startswith(("/", "@")):
-        return True
-    name = host.lower().rstrip(".")
-    if name in _LOCAL_NAMES or name.endswith(".localhost"):
-        return True
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(name.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
 def _tls_defaults(parameters: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Another machine must prove who it is (`verify-full`), unless somebody said otherwise.
 
@@ -247,20 +230,6 @@ def _tls_defaults(parameters: Mapping[str, str], environment: Mapping[str, str])
     if not own and system:
         defaults["sslrootcert"] = system
     return defaults
-
-
-def machine_root_certificates() -> str | None:
-    """The file with this machine's certificate authorities, where there is one."""
-    import ssl
-
-    paths = ssl.get_default_verify_paths()
-    candidates = (
-        paths.cafile,
-        paths.openssl_cafile,
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-    )
-    return next((path for path in candidates if path and Path(path).is_file()), None)
 
 
 def service_parameters(service: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dbtool.engines.postgres.messages import readable_errors
@@ -29,6 +31,17 @@ class PostgresEngine:
 
         with readable_errors("looking at the database"):
             return PostgresSource(connection, options, progress)
+
+    @contextmanager
+    def open_sources(
+        self,
+        connection: Connection,
+        databases: Sequence[str],  # noqa: ARG002 - each is opened when its turn comes
+        options: SourceOptions,
+        progress: Progress,
+    ) -> Iterator[Callable[[str], PostgresSource]]:
+        """One after the other, each in a snapshot of its own: no snapshot spans databases."""
+        yield lambda name: self.open_source(connection.with_database(name), options, progress)
 
     def open_session(self, connection: Connection) -> PostgresSession:
         """A connection for SQL."""

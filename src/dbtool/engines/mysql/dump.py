@@ -1,0 +1,278 @@
+"""A MySQL or MariaDB database as the source of a logical backup: one snapshot, its schema, its chunks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from dbtool.engines.base import Chunk, SourceOptions
+from dbtool.engines.mysql import after, code, introspect, rights
+from dbtool.engines.mysql.connect import connect, dump_session_settings
+from dbtool.engines.mysql.globals import read_globals
+from dbtool.engines.mysql.guide import restore_guide
+from dbtool.engines.mysql.messages import readable_errors, text_of
+from dbtool.engines.mysql.objects import Objects
+from dbtool.engines.mysql.plan import Planned, bucket_bytes, plan_chunks
+from dbtool.engines.mysql.queries import value_of
+from dbtool.engines.mysql.reader import MysqlReader
+from dbtool.engines.mysql.selection import choose_tables
+from dbtool.engines.mysql.snapshot import HeldSnapshot, Wanted
+from dbtool.engines.mysql.table_facts import HISTORY_SUFFIX, TableFacts, tables
+from dbtool.engines.mysql.wellformed import Finding
+from dbtool.errors import BusyError, RefusedError
+from dbtool.failpoints import reach
+from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
+from dbtool.model.connection import Connection
+from dbtool.model.database import Table
+from dbtool.progress import Progress
+
+_LOOKS = 5
+
+
+class MysqlSource:
+    """See `engines.base.Source`. With `held` it reads from a snapshot that others use as well."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        options: SourceOptions,
+        progress: Progress,
+        held: HeldSnapshot | None = None,
+    ) -> None:
+        self._connection = connection
+        self._options = options
+        self._progress = progress
+        self.warnings: list[str] = []
+        self.clients: list[dict[str, Any]] = []
+        self._buckets: dict[int, bytearray] = {}
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()  # of readers that share the one connection
+        self._planned: dict[bytes, Planned] = {}
+        self._unread: dict[int, int] = {}  # chunks of a table that are still to be read
+        self._several: set[int] = set()  # tables of several chunks
+        self._rows: dict[int, int] = {}
+        self._largest_statement = 0
+        self._globals: Future[bytes | None] | None = None
+        self._globals_note = ""
+        self._owns = held is None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="dbtool-globals")
+        patterns, name = options.table_patterns, connection.database
+        wanted = Wanted(
+            (name,),
+            (lambda found: choose_tables(patterns, found, name)) if patterns else None,
+            name if patterns else None,
+        )
+        try:
+            self._held = held or HeldSnapshot(
+                connection, wanted, options.workers, options.lock_timeout_seconds
+            )
+            self._look(patterns)
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- looking -------------------------------------------------------------------------------
+
+    def _look(self, patterns: tuple[str, ...]) -> None:
+        """Read all definitions, while nobody can change those of tables."""
+        held, name = self._held, self._connection.database
+        self.server = held.server
+        self.snapshot = held.snapshot
+        session, flavour = held.session, held.flavour
+        self.database = introspect.database_facts(session, name, flavour)
+        session.select_db(name)
+        account = rights.rights_of(session, flavour)
+        user = str(value_of(session, "SELECT CURRENT_USER()"))
+        rights.require_all(account, name, user, held.chosen[name] if patterns else None)
+        listing = introspect.listing(session, name, held.relations[name], held.identities[name])
+        chosen = held.chosen[name] if patterns else None
+        if not held.is_shared and self._options.workers > 1:
+            self.warnings.append(
+                "all is read on one connection: the account may take no lock under which several could begin"
+            )
+        before = code.fingerprint(session, name)
+        for _ in range(_LOOKS):
+            warnings = list(self.warnings)
+            self._objects = Objects(session, self.database, flavour, listing, warnings)
+            self._facts = self._read_schema(listing, chosen, warnings)
+            seen, before = before, code.fingerprint(session, name)
+            if seen == before:
+                break
+        else:
+            raise BusyError("routines, triggers or events were changed all the time", "try again later")
+        self.warnings[:] = warnings
+        self.tables: Sequence[Table] = [facts.table for facts in self._facts]
+        self.database["size_bytes"] = sum(table.size_bytes for table in self.tables)
+        self.omitted: list[SchemaObject] = self._objects.omitted
+        if self._owns:
+            held.release_definitions()
+
+    def _read_schema(
+        self, listing: introspect.Listing, chosen: frozenset[str] | None, warnings: list[str]
+    ) -> list[TableFacts]:
+        held, name = self._held, self._connection.database
+        objects = self._objects
+        if chosen is None:
+            objects.add_properties()
+        objects.add_sequences()
+        definitions = objects.definitions(chosen)
+        orders = {table: definition.keys for table, definition in definitions.items()}
+        facts = tables(name, listing, orders, held.flavour, warnings)
+        facts = [item for item in facts if item.table.name in definitions]
+        identities = {item.table.name: item.table.identity for item in facts}
+        objects.add_tables(definitions, identities, chosen is not None)
+        if chosen is None:
+            objects.add_code()
+        else:
+            objects.drop_unused_sequences()
+            objects.add_triggers(code.triggers(held.session, name))
+        return facts
+
+    def _users(self) -> Future[bytes | None]:
+        """What is read of them while the rows are."""
+        if self._globals is None:
+            self._globals = self._pool.submit(self._read_globals)
+        return self._globals
+
+    def _read_globals(self) -> bytes | None:
+        import pymysql
+
+        try:
+            with connect(self._connection, application_name="dbtool backup users", database=False) as session:
+                dump_session_settings(session)
+                return read_globals(session, self._held.flavour)
+        except pymysql.MySQLError as error:
+            self._globals_note = f"users and roles are not in the backup (globals.sql): {text_of(error)}"
+            return None
+
+    @property
+    def _has_history(self) -> bool:
+        return any(facts.table.details.get("from_suffix") == HISTORY_SUFFIX for facts in self._facts)
+
+    # ---- schema --------------------------------------------------------------------------------
+
+    def _header(self) -> Block:
+        keyless = any(
+            "PRIMARY KEY" not in part.text for part in self._objects.parts if part.item.kind == "TABLE"
+        )
+        return after.header(self.database["name"], self._held.flavour.label, keyless, self._has_history)
+
+    def before_data(self) -> Iterator[Block]:
+        """The header, sequences and tables."""
+        yield self._header()
+        yield from after.blocks(self._objects.parts, FrameKind.BEFORE_DATA)
+
+    def schema_sql(self) -> bytes:
+        """The whole schema as one script."""
+        parts = self._objects.parts
+        kinds = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
+        blocks = [self._header(), *(block for kind in kinds for block in after.blocks(parts, kind))]
+        return b"".join(bytes(block.text) for block in [*blocks, after.footer(self._has_history)])
+
+    def globals_sql(self) -> bytes | None:
+        """Users, roles and what they are granted."""
+        return self._users().result()
+
+    # ---- rows ----------------------------------------------------------------------------------
+
+    def chunks(self) -> Sequence[Chunk]:
+        """All chunks, the largest tables first; before them those of tables that stay locked until then."""
+        self._users()
+        with readable_errors("planning the reading of rows"):
+            planned = plan_chunks(self._held.session, self._facts)
+        planned.sort(key=lambda item: not self._is_locked(item.chunk))
+        for item in planned:
+            self._planned[item.chunk.statement] = item
+            self._unread[item.chunk.table] = self._unread.get(item.chunk.table, 0) + 1
+        self._several = {table for table, count in self._unread.items() if count > 1}
+        return [item.chunk for item in planned]
+
+    def _is_locked(self, chunk: Chunk) -> bool:
+        table = self.tables[chunk.table]
+        return (table.schema, table.name) in self._held.locked_tables
+
+    def planned(self, chunk: Chunk) -> tuple[TableFacts, Planned]:
+        """What is known of a chunk."""
+        return self._facts[chunk.table], self._planned[chunk.statement]
+
+    def rows_read(self, chunk: Chunk, rows: int) -> int | None:
+        """A chunk is done. The sum of the rows of all chunks of its table, if this was the last of several."""
+        with self._lock:
+            self._unread[chunk.table] -= 1
+            self._rows[chunk.table] = self._rows.get(chunk.table, 0) + rows
+            is_last = self._unread[chunk.table] == 0
+            locked = [
+                number
+                for number, table in enumerate(self.tables)
+                if (table.schema, table.name) in self._held.locked_tables and self._unread[number]
+            ]
+            total = self._rows[chunk.table]
+        if self._owns and not locked:
+            self._held.release_tables()
+        return total if is_last and chunk.table in self._several else None
+
+    def found_invalid(self, facts: TableFacts, finding: Finding) -> None:
+        """A value is no text in its character set. Raises RefusedError, unless it may be."""
+        where = f"{facts.table.qualified_name}, column {finding.column}"
+        where += f", row {finding.key}" if finding.key else ""
+        what = f"{where}: the text is not valid {finding.charset}, and no server takes it back as it is"
+        if not self._options.allow_invalid_text:
+            raise RefusedError(what, "mend it on the server, or back it up as it is with -allow-invalid-text")
+        with self._lock:
+            self.warnings.append(what)
+
+    def statement_written(self, size_bytes: int) -> None:
+        """A statement may be as large as this."""
+        with self._lock:
+            self._largest_statement = max(self._largest_statement, size_bytes)
+
+    def key_buckets(self, table: int) -> bytearray | None:
+        """Made when the table's first chunk is read."""
+        if not self.tables[table].key:
+            return None
+        with self._lock:
+            if table not in self._buckets:
+                self._buckets[table] = bytearray(bucket_bytes(self.tables[table]))
+            return self._buckets[table]
+
+    def open_reader(self) -> MysqlReader:
+        """A connection in the shared snapshot; where there is only one, readers take turns."""
+        if not self._held.is_shared:
+            return self.leftover_reader()
+        return MysqlReader(self._held.take_session(), self, self._held.give_back)
+
+    def leftover_reader(self) -> MysqlReader:
+        """The holder's own connection."""
+        return MysqlReader(self._held.session, self, lambda _: None, self._turn)
+
+    def leftovers(self) -> Sequence[Chunk]:
+        """None: every reader's connection holds its own locks from the beginning."""
+        return []
+
+    # ---- behind the rows -----------------------------------------------------------------------
+
+    def after_data(self) -> Iterator[Block]:
+        """Sequences, indexes, foreign keys, routines, views, triggers, events, the footer."""
+        reach("rows-read")
+        if self._users().result() is None:
+            self.warnings.append(self._globals_note)
+        with readable_errors("holding the snapshot"):
+            self._held.check()
+            values = list(self._objects.sequence_values(self._held.session))
+        yield from after.blocks(values, FrameKind.SEQUENCES)
+        yield from after.blocks(self._objects.parts, FrameKind.AFTER_DATA)
+        yield from after.blocks(self._objects.parts, FrameKind.LAST)
+        yield after.footer(self._has_history)
+
+    def restore_guide(self, main_name: str, index: ArchiveIndex, has_globals: bool) -> str:
+        """How to restore with zstd and the server's client."""
+        is_partial = bool(self._options.table_patterns)
+        return restore_guide(main_name, index.backup, self._largest_statement, is_partial, has_globals)
+
+    def close(self) -> None:
+        """Let go of the snapshot, unless others use it."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._owns and hasattr(self, "_held"):
+            self._held.close()
