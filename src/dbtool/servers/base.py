@@ -11,16 +11,22 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from dbtool.errors import DbtoolError, NotFoundError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LONGEST_SCRATCH_PATH_BYTES = 60  # leaves room for the names below it in a Unix socket's 107 bytes
 UNPRIVILEGED_USERS = ("nobody", "postgres", "mysql", "daemon")
@@ -190,3 +196,147 @@ def scratch() -> Scratch:
 def remove(folder: Path) -> None:
     """Remove a server's folder and all below it."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+class ThrowAwayServer:
+    """What every kind of throw-away server does: it is started on a free port, ended, and removed with its
+    folder; use it as a context manager. The kinds say how it is started and how it ends.
+    """
+
+    start_timeout_seconds = 60.0
+    stop_timeout_seconds = 60.0
+    port_attempts = 5
+    poll_seconds = 0.01
+    keeps_log = True  # of earlier launches; else what they said would be taken for this one's
+
+    def __init__(self, folder: Path) -> None:
+        self.data_directory = folder / "data"
+        self.log_file = folder / "server.log"
+        self.port = 0
+        self._folder = folder
+        self._environment = clean_environment(folder)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # ---- what differs -------------------------------------------------------------------------
+
+    _label: str  # what a person calls it
+
+    def _command(self) -> list[str]:
+        """What starts it on `port`."""
+        raise NotImplementedError
+
+    def _is_ready(self, pid: int) -> bool:
+        """Whether it takes connections. May raise OSError where it has not come so far."""
+        raise NotImplementedError
+
+    def _is_port_taken(self, said: Sequence[str]) -> bool:
+        """Whether the lines of its log say that somebody else has the port."""
+        raise NotImplementedError
+
+    def _worth_telling(self, said: Sequence[str]) -> Sequence[str]:
+        """The lines of its log that say why it did not start; the last ones are told."""
+        return said
+
+    def _children(self, pid: int) -> list[int]:  # noqa: ARG002 - of those that have some
+        """Processes of its own that live on when it is killed."""
+        return []
+
+    # ---- its life -----------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """The server's process id; `DbtoolError` while it is stopped."""
+        if self._process is None:
+            raise DbtoolError("the throw-away server is not running")
+        return self._process.pid
+
+    def launch(self) -> None:
+        """Start the server, again after `stop` or `crash`; the port may be another one."""
+        for attempt in range(1, self.port_attempts + 1):
+            self.port = free_port()
+            self._spawn()
+            if self._wait_until_ready():
+                return
+            said = self.log_file.read_text(errors="replace").strip().splitlines()
+            if not self._is_port_taken(said) or attempt == self.port_attempts:
+                told = "\n".join(self._worth_telling(said)[-10:])
+                raise DbtoolError(f"the throw-away {self._label} did not start", told or None)
+
+    def _spawn(self) -> None:
+        # The folder is the server's, and we may be root: no link of its making is followed.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        flags |= 0 if self.keeps_log else os.O_TRUNC
+        with os.fdopen(os.open(self.log_file, flags, 0o600), "ab") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **run_as(),
+            )
+        scratch().runs(self._process.pid)
+
+    def _wait_until_ready(self) -> bool:
+        """True once it takes connections, False if it ended before."""
+        assert self._process is not None  # noqa: S101 - for the type checker
+        deadline = time.monotonic() + self.start_timeout_seconds
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                self._ended()
+                return False
+            with contextlib.suppress(OSError):
+                if self._is_ready(self._process.pid):
+                    return True
+            time.sleep(self.poll_seconds)
+        self._abandon()
+        return False
+
+    def _end(self, by: signal.Signals) -> None:
+        """Ask it to end, and wait; kill it if it does not."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(by)
+            try:
+                self._process.wait(self.stop_timeout_seconds)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._ended()
+
+    def crash(self) -> None:
+        """Kill the server, and all processes of its own, at once, as a power cut would. Its data stays."""
+        if self._process is None:
+            return
+        children = self._children(self._process.pid)
+        self._process.kill()
+        self._process.wait()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._ended()
+
+    def _abandon(self) -> None:
+        """End it fast; its data is of no more use."""
+        self.crash()
+
+    def _ended(self) -> None:
+        if self._process is not None:
+            scratch().ended(self._process.pid)
+        self._process = None
+
+    def close(self) -> None:
+        """End the server and remove everything of it."""
+        self._abandon()
+        remove(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -10,24 +10,20 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from dbtool.errors import DbtoolError, NotFoundError
 from dbtool.model.connection import Connection
 from dbtool.servers import base
 
-START_TIMEOUT_SECONDS = 90.0
-STOP_TIMEOUT_SECONDS = 60.0
 GREETING_TIMEOUT_SECONDS = 5.0
-PORT_ATTEMPTS = 5
 ENGINES_VARIABLE = "DBTOOL_TEST_ENGINES"
 GREETING_START = 4  # a packet's header comes before what it says
 PROTOCOL_VERSION = 10  # the first byte of what a server says that takes connections
@@ -121,22 +117,23 @@ def _digits_of(prefix: Path) -> str:
     return "".join(version_of(prefix).split(".")[:2])
 
 
-class MysqlServer:
+class MysqlServer(base.ThrowAwayServer):
     """A running server; use it as a context manager. Made by `start`."""
 
+    start_timeout_seconds = 90.0
+    poll_seconds = 0.02
+    keeps_log = False
+
     def __init__(self, prefix: Path, folder: Path, settings: Settings, time_zone: str) -> None:
+        super().__init__(folder)
         self.prefix = prefix
         self.bin_directory = prefix / "bin"  # of the client programs that belong to it
         self.flavour_name = flavour_of(prefix)
         self.version = version_of(prefix)
-        self.data_directory = folder / "data"
         self.socket_file = folder / "mysqld.sock"
-        self.log_file = folder / "server.log"
-        self.port = 0
-        self._folder = folder
+        self._label = LABELS[self.flavour_name]
         self._settings = dict(settings)
-        self._environment = {**base.clean_environment(folder), "TZ": time_zone}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._environment["TZ"] = time_zone
 
     @classmethod
     def start(
@@ -173,13 +170,6 @@ class MysqlServer:
             raise
         return server
 
-    @property
-    def pid(self) -> int:
-        """The server's process id; `DbtoolError` while it is stopped."""
-        if self._process is None:
-            raise DbtoolError("the throw-away server is not running")
-        return self._process.pid
-
     def connection(
         self, database: str = "mysql", user: str = "root", *, through_socket: bool = False
     ) -> Connection:
@@ -196,20 +186,6 @@ class MysqlServer:
         """Add options, for the next launch."""
         self._settings.update({name.replace("-", "_"): value for name, value in settings.items()})
 
-    def launch(self) -> None:
-        """Start the server again after `stop` or `crash`; the port may be another one."""
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            self.port = base.free_port()
-            self._spawn()
-            if self._wait_until_ready():
-                return
-            said = self.log_file.read_text(errors="replace").strip().splitlines()
-            taken = any("Bind on TCP/IP port" in line for line in said[-20:])
-            if not taken or attempt == PORT_ATTEMPTS:
-                label = LABELS[self.flavour_name]
-                errors = [line for line in said if "ERROR" in line] or said
-                raise DbtoolError(f"the throw-away {label} did not start", "\n".join(errors[-10:]) or None)
-
     def _command(self) -> list[str]:
         settings: dict[str, str | None] = {
             "datadir": str(self.data_directory),
@@ -224,36 +200,14 @@ class MysqlServer:
         }
         return [str(daemon_of(self.prefix)), *_options({**_own_directories(self.prefix), **settings})]
 
-    def _spawn(self) -> None:
-        # The folder is the server's, and we may be root: no link of its making is followed. What an earlier
-        # launch said would be taken for this one's.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with os.fdopen(os.open(self.log_file, flags, 0o600), "ab") as log:
-            self._process = subprocess.Popen(
-                self._command(),
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **base.run_as(),
-            )
-        base.scratch().runs(self._process.pid)
+    def _is_ready(self, pid: int) -> bool:  # noqa: ARG002 - the socket is the server's own
+        return _greets(self.socket_file)
 
-    def _wait_until_ready(self) -> bool:
-        """True once the server greets on its own socket, False if it ended before."""
-        assert self._process is not None  # noqa: S101 - for the type checker
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                self._ended()
-                return False
-            if _greets(self.socket_file):
-                return True
-            time.sleep(0.02)
-        self.crash()
-        return False
+    def _is_port_taken(self, said: Sequence[str]) -> bool:
+        return any("Bind on TCP/IP port" in line for line in said[-20:])
+
+    def _worth_telling(self, said: Sequence[str]) -> Sequence[str]:
+        return [line for line in said if "ERROR" in line] or said
 
     def _use_certificate(self, certificate: Path, key: Path) -> None:
         inside = {"ssl_cert": self._folder / "server.crt", "ssl_key": self._folder / "server.key"}
@@ -265,42 +219,7 @@ class MysqlServer:
 
     def stop(self) -> None:
         """End the server in good order. Its data stays."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._ended()
-
-    def crash(self) -> None:
-        """Kill the server at once, as a power cut would. Its data stays."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        self._ended()
-
-    def _ended(self) -> None:
-        if self._process is not None:
-            base.scratch().ended(self._process.pid)
-        self._process = None
-
-    def close(self) -> None:
-        """End the server and remove everything of it."""
-        self.crash()
-        base.remove(self._folder)
-
-    def __enter__(self) -> MysqlServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._end(signal.SIGTERM)
 
 
 def _greets(socket_file: Path) -> bool:

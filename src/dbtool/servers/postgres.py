@@ -5,7 +5,6 @@ Not for servers that keep somebody's data: with "trust" everybody on this machin
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import re
@@ -14,21 +13,16 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from dbtool.errors import DbtoolError, NotFoundError
 from dbtool.model.connection import Connection
 from dbtool.servers import base
 
-START_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 60.0
-PORT_ATTEMPTS = 5
 ENGINES_VARIABLE = "DBTOOL_TEST_ENGINES"
 
 Authentication = Literal["trust", "scram-sha-256"]
@@ -98,20 +92,18 @@ def major_of(bin_directory: Path) -> int:
     return int(re.split(r"\D", version_of(bin_directory))[0])
 
 
-class PostgresServer:
+class PostgresServer(base.ThrowAwayServer):
     """A running server; use it as a context manager. Made by `start`."""
 
+    _label = "PostgreSQL"
+
     def __init__(self, options: ClusterOptions, folder: Path, password: str | None) -> None:
+        super().__init__(folder)
         self.bin_directory = options.bin_directory
         self.version = version_of(options.bin_directory)
         self.major = major_of(options.bin_directory)
         self.socket_directory = folder
-        self.data_directory = folder / "data"
-        self.log_file = folder / "server.log"
-        self.port = 0
-        self._folder = folder
         self._password = password
-        self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def start(
@@ -153,13 +145,6 @@ class PostgresServer:
             raise
         return server
 
-    @property
-    def pid(self) -> int:
-        """The postmaster's process id; `DbtoolError` while the server is stopped."""
-        if self._process is None:
-            raise DbtoolError("the throw-away server is not running")
-        return self._process.pid
-
     def connection(
         self, database: str = "postgres", user: str = "postgres", *, through_socket: bool = False
     ) -> Connection:
@@ -178,103 +163,34 @@ class PostgresServer:
         with open(self.data_directory / "postgresql.conf", "a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
 
-    def launch(self) -> None:
-        """Start the server again after `stop` or `crash`; the port may be another one."""
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            self.port = base.free_port()
-            self._spawn()
-            if self._wait_until_ready():
-                return
-            said = self.log_file.read_text(errors="replace").strip().splitlines()
-            taken = any("could not bind" in line for line in said[-10:])
-            if not taken or attempt == PORT_ATTEMPTS:
-                raise DbtoolError("the throw-away PostgreSQL did not start", "\n".join(said[-10:]) or None)
+    def _command(self) -> list[str]:
+        return [str(self.bin_directory / "postgres"), "-D", str(self.data_directory), "-p", str(self.port)]
 
-    def _spawn(self) -> None:
-        # The folder is the server's, and we may be root: no link of its making is followed.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        with os.fdopen(os.open(self.log_file, flags, 0o600), "ab") as log:
-            self._process = subprocess.Popen(
-                [str(self.bin_directory / "postgres"), "-D", str(self.data_directory), "-p", str(self.port)],
-                cwd=self._folder,
-                env=base.clean_environment(self._folder),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **base.run_as(),
-            )
-        base.scratch().runs(self._process.pid)
+    def _is_ready(self, pid: int) -> bool:
+        """The server says so in its pid file."""
+        lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
+        return lines[:1] == [str(pid)] and bool(lines[7:8]) and lines[7].strip() == "ready"
 
-    def _wait_until_ready(self) -> bool:
-        """True once the server says so in its pid file, False if it ended before."""
-        assert self._process is not None  # noqa: S101 - for the type checker
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                self._ended()
-                return False
-            with contextlib.suppress(OSError):
-                lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
-                if lines[:1] == [str(self._process.pid)] and lines[7:8] and lines[7].strip() == "ready":
-                    return True
-            time.sleep(0.01)
-        self.stop("immediate")
-        return False
+    def _is_port_taken(self, said: Sequence[str]) -> bool:
+        return any("could not bind" in line for line in said[-10:])
+
+    def _children(self, pid: int) -> list[int]:
+        """The backends."""
+        try:
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except OSError:
+            return []
 
     def stop(self, mode: StopMode = "fast") -> None:
         """End the server, in good order or ("immediate") without a checkpoint. Its data stays."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(STOP_SIGNALS[mode])
-            try:
-                self._process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._ended()
+        self._end(STOP_SIGNALS[mode])
 
-    def crash(self) -> None:
-        """Kill the server and all its backends at once, as a power cut would. Its data stays."""
-        if self._process is None:
-            return
-        backends = _children(self._process.pid)
-        self._process.kill()
-        self._process.wait()
-        for backend in backends:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(backend, signal.SIGKILL)
-        self._ended()
-
-    def _ended(self) -> None:
-        if self._process is not None:
-            base.scratch().ended(self._process.pid)
-        self._process = None
-
-    def close(self) -> None:
-        """End the server and remove everything of it."""
+    def _abandon(self) -> None:
         self.stop("immediate")
-        base.remove(self._folder)
-
-    def __enter__(self) -> PostgresServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _quoted(value: str) -> str:
     return value.replace("'", "''")
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 _templates: dict[ClusterOptions, tuple[Path, str | None]] = {}
