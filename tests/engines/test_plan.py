@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.conftest import Sql, connect
 
+from dbtool.engines.buckets import bucket_bytes
 from dbtool.engines.postgres import introspect, plan
 from dbtool.engines.postgres.bulk import CopyOut
 from dbtool.engines.postgres.connect import backup_session_settings
@@ -196,7 +197,7 @@ def test_conditions_of_configuration_tables() -> None:
 )
 def test_how_many_buckets(rows: float, size: int, buckets: int) -> None:
     table = Table(1, "s", "t", (), row_estimate=rows, size_bytes=size)
-    assert plan.bucket_bytes(table) == 8 * buckets
+    assert bucket_bytes(table) == 8 * buckets
 
 
 @pytest.mark.matrix

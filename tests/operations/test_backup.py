@@ -15,6 +15,7 @@ from tests.logical import archive_of, backup, bring_back, contents
 from tests.tls import tls_server
 
 from dbtool.catalog.repository import Repository
+from dbtool.engines.buckets import folded_buckets
 from dbtool.engines.postgres.bulk import CopyOut
 from dbtool.engines.postgres.dump import PostgresSource
 from dbtool.engines.postgres.engine import PostgresEngine
@@ -23,7 +24,7 @@ from dbtool.errors import DbtoolError, NotFoundError, PartlyDoneError, UsageErro
 from dbtool.failpoints import VARIABLE
 from dbtool.model.backup import BackupType, Metadata, Status
 from dbtool.model.connection import Connection
-from dbtool.operations.backup import BackupOptions, backup_all, folded_buckets
+from dbtool.operations.backup import BackupOptions, backup_all
 from dbtool.progress import Silent
 from dbtool.rows import tally_lines
 from dbtool.servers.postgres import PostgresServer

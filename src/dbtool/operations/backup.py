@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -18,6 +16,7 @@ from dbtool.catalog import names
 from dbtool.catalog.repository import Repository
 from dbtool.catalog.running import RunningBackup
 from dbtool.engines.base import Engine, LockQueuedError, Source, SourceOptions
+from dbtool.engines.buckets import folded_buckets
 from dbtool.errors import DbtoolError, NotFoundError, PartlyDoneError, UsageError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex, Frame, TableSummary
@@ -29,7 +28,6 @@ from dbtool.progress import Progress
 from dbtool.storage.base import Store
 
 _MASK = (1 << 64) - 1
-_ROWS_A_BUCKET = 512
 _TOOL = {"name": "dbtool", "version": __version__}
 
 
@@ -228,22 +226,6 @@ def _summaries(source: Source, frames: Sequence[Frame]) -> list[TableSummary]:
         if summary.rows and summary.key:
             summary.key_buckets = folded_buckets(source.key_buckets(number) or b"", summary.rows)
     return summaries
-
-
-def folded_buckets(sums: bytes | bytearray, rows: int) -> bytes:
-    """Sums of key hashes by bucket, as few buckets as are worth storing for so many rows.
-
-    Buckets were made for an estimate. Two neighbours, which differ in the last bit that chose
-    them, add up to the bucket that one bit less would have chosen.
-    """
-    buckets = array("Q", bytes(sums))
-    while len(buckets) > 1 and len(buckets) * _ROWS_A_BUCKET > 2 * rows:
-        buckets = array(
-            "Q", ((left + right) & _MASK for left, right in zip(buckets[::2], buckets[1::2], strict=True))
-        )
-    if sys.byteorder == "big":
-        buckets.byteswap()
-    return buckets.tobytes()
 
 
 def _backup_facts(backup_id: str, kind: BackupType, source: Source, started: datetime) -> dict[str, Any]:

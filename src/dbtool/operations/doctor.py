@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from dbtool.engines.looks import Report
 from dbtool.errors import ExitCode
 from dbtool.model.check import Check, State
 from dbtool.model.connection import Connection
@@ -21,20 +22,18 @@ def run(
 ) -> list[Check]:
     """Look at the server, the client programs, the account's rights and the repository, as far as
     they can be reached."""
-    checks, database_bytes = _server(connection, client_directories)
-    return [*checks, *_repository(repository, database_bytes)]
+    report = _server(connection, client_directories)
+    return [*report.checks, *_repository(repository, report.database_bytes)]
 
 
-def _server(connection: Connection, client_directories: Iterable[str]) -> tuple[Sequence[Check], int | None]:
+def _server(connection: Connection, client_directories: Iterable[str]) -> Report:
     if connection.engine == "mysql":
         from dbtool.engines.mysql import doctor as mysql
 
-        found = mysql.examine(connection, client_directories)
-        return found.checks, found.database_bytes
+        return mysql.examine(connection, client_directories)
     from dbtool.engines.postgres import doctor as postgres
 
-    report = postgres.examine(connection, client_directories)
-    return report.checks, report.database_bytes
+    return postgres.examine(connection, client_directories)
 
 
 def exit_code(checks: Iterable[Check]) -> ExitCode:

@@ -460,10 +460,28 @@ static int pack_float(Packing *p)
     return 1;
 }
 
+/* The digits of a numeric, of which leading and trailing zeros are not kept. */
+typedef struct {
+    unsigned char *out;
+    int weight, count, last_used; /* the first digit's power of 10,000; how many there are, and are kept */
+} Digits;
+
+static void put_group(Digits *digits, unsigned value)
+{
+    if (digits->count == 0 && value == 0) {
+        digits->weight--;
+        return;
+    }
+    digits->out = put_16(digits->out, value);
+    digits->count++;
+    if (value)
+        digits->last_used = digits->count;
+}
+
 /* Four decimal digits make one digit of the binary form; the point stands between two of them. */
 static int pack_numeric(Packing *p)
 {
-    unsigned char *length_at = p->out, *head = length_at + 4, *digits = head + 8, *out = digits;
+    unsigned char *length_at = p->out, *head = length_at + 4;
     if (take_word(p, "NaN")) {
         p->out = put_16(put_16(put_16(put_16(put_32(length_at, 8), 0), 0), 0xc000), 0);
         return 1;
@@ -483,21 +501,13 @@ static int pack_numeric(Packing *p)
     }
     if (whole == 0 || whole > MAX_NUMERIC_DIGITS || scale > MAX_NUMERIC_DIGITS / 2)
         return 0;
-    int weight = (int)((whole + 3) / 4) - 1, has_begun = 0, last_used = 0, count = 0;
+    Digits digits = {.out = head + 8, .weight = (int)((whole + 3) / 4) - 1};
     const unsigned char *digit = start;
     for (size_t left = whole; left > 0;) {
         unsigned value = 0;
         for (size_t take = left % 4 ? left % 4 : 4; take > 0; take--, left--)
             value = value * 10 + (unsigned)(*digit++ - '0');
-        if (!has_begun && value == 0) {
-            weight--;
-            continue;
-        }
-        has_begun = 1;
-        out = put_16(out, value);
-        count++;
-        if (value)
-            last_used = count;
+        put_group(&digits, value);
     }
     digit = point + 1;
     for (size_t left = scale; left > 0;) {
@@ -509,16 +519,9 @@ static int pack_numeric(Packing *p)
                 left--;
             }
         }
-        if (!has_begun && value == 0) {
-            weight--;
-            continue;
-        }
-        has_begun = 1;
-        out = put_16(out, value);
-        count++;
-        if (value)
-            last_used = count;
+        put_group(&digits, value);
     }
+    int last_used = digits.last_used, weight = digits.weight;
     if (last_used == 0) {
         if (negative)
             return 0;
@@ -526,7 +529,7 @@ static int pack_numeric(Packing *p)
     }
     put_32(length_at, (uint32_t)(8 + 2 * last_used));
     put_16(put_16(put_16(put_16(head, (uint32_t)last_used), (uint32_t)weight & 0xffff), negative ? 0x4000 : 0), (uint32_t)scale);
-    p->out = digits + 2 * last_used;
+    p->out = head + 8 + 2 * last_used;
     return 1;
 }
 

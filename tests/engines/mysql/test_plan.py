@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import MakeDatabase, Sql
 from tests.engines.mysql.sources import opened, rows_by_chunk
 
+from dbtool.engines.buckets import bucket_bytes
 from dbtool.engines.mysql import edges, plan
 from dbtool.engines.mysql.edges import condition
 from dbtool.engines.mysql.table_facts import KeyColumn
@@ -205,5 +206,5 @@ def test_more_buckets_for_more_keys(
     mysql_sql(connection, "CREATE TABLE t (a int PRIMARY KEY)")
     with opened(connection) as source:
         table = source.tables[0]
-        assert plan.bucket_bytes(table) & (plan.bucket_bytes(table) - 1) == 0
+        assert bucket_bytes(table) & (bucket_bytes(table) - 1) == 0
         assert source.key_buckets(0) is source.key_buckets(0)

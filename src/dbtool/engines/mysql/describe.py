@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.mysql.names import RELATION_KINDS, SYSTEM_SCHEMAS
 from dbtool.engines.mysql.quoting import quote_identifier
 from dbtool.engines.mysql.settings import control_session_settings
 from dbtool.errors import NotFoundError
-from dbtool.text import printable
+from dbtool.text import aligned, printable
 
 if TYPE_CHECKING:
     import pymysql
@@ -119,7 +119,7 @@ def _list(relations: Sequence[Sequence[str]]) -> list[str]:
     ]
     width = 6 if any(row[5] for row in rows) else 5
     titles = ("database", "name", "kind", "engine", "rows, about", "comment")[:width]
-    return _aligned(titles, [row[:width] for row in rows]) if rows else []
+    return aligned(titles, [row[:width] for row in rows]) if rows else []
 
 
 def _in_full(session: Session, relation: Sequence[str]) -> list[str]:
@@ -135,7 +135,7 @@ def _in_full(session: Session, relation: Sequence[str]) -> list[str]:
     if columns:
         width = 5 if any(row[4] for row in columns) else 4
         titles = ("column", "type", "nullable", "default", "comment")[:width]
-        lines += _aligned(titles, [row[:width] for row in columns])
+        lines += aligned(titles, [row[:width] for row in columns])
     for title, texts in (
         ("Indexes", _indexes(session, table)),
         ("Foreign keys", _foreign_keys(session, table, _FROM)),
@@ -290,18 +290,3 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     return "" if value is None else str(value)
-
-
-def _aligned(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    from wcwidth import wcswidth
-
-    cells = [tuple(titles), *([printable(value) for value in row] for row in rows)]
-    widths = [max(max(wcswidth(row[index]), 0) for row in cells) for index in range(len(titles))]
-
-    def line(row: Sequence[str]) -> str:
-        padded = (
-            text + " " * (width - max(wcswidth(text), 0)) for text, width in zip(row, widths, strict=True)
-        )
-        return "  " + "  ".join(padded).rstrip()
-
-    return [line(cells[0]), "  " + "  ".join("-" * width for width in widths), *map(line, cells[1:])]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from dbtool.engines.looks import Report, made
 from dbtool.engines.mysql import doctor_rights
 from dbtool.engines.mysql.connect import connect, resolve
-from dbtool.engines.mysql.doctor_facts import Facts, some
+from dbtool.engines.mysql.doctor_facts import Facts
 from dbtool.engines.mysql.messages import is_lost, readable_errors, text_of
 from dbtool.errors import DbtoolError
 from dbtool.model.check import Check, State
 from dbtool.model.connection import Connection
-from dbtool.text import printable
+from dbtool.text import printable, some
 
 # Tested are these; those in between should work. (major, minor)
 TESTED = {"mysql": ((9, 7),), "mariadb": ((10, 5), (10, 11), (11, 8))}
@@ -28,14 +28,6 @@ _MAINTAINED = {"mysql": (8, 4), "mariadb": (10, 11)}
 _MEBIBYTE = 1 << 20
 _SMALL_PACKET_BYTES = 64 * _MEBIBYTE
 _CLIENTS = {"mysql": ("mysql", "mariadb"), "mariadb": ("mariadb", "mysql")}
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found. `database_bytes` is the size on the server's disk, None where unknown."""
-
-    checks: tuple[Check, ...]
-    database_bytes: int | None
 
 
 def examine(connection: Connection, client_directories: Iterable[str] = ()) -> Report:
@@ -52,14 +44,8 @@ def examine(connection: Connection, client_directories: Iterable[str] = ()) -> R
         facts = Facts.read(session, connection.database)
         checks = [_connection(facts, connection), *_server_version(facts)]
         checks.append(_client_program(facts.flavour.name, directories))
-        for look in (*doctor_rights.LOOKS, *_LOOKS):
-            try:
-                checks += look(facts)
-            except pymysql.MySQLError as error:
-                if is_lost(error):  # nothing more can be looked at
-                    raise
-                name = look.__name__.strip("_").replace("_", " ")
-                checks.append(Check(name, State.NOTE, f"could not be looked at: {text_of(error)}"))
+        looks = (*doctor_rights.LOOKS, *_LOOKS)
+        checks += made(looks, facts, pymysql.MySQLError, is_lost, text_of)
         return Report(tuple(checks), facts.database_bytes)
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from dbtool.engines.mysql.queries import Session
 
-_LISTED_NAMES = 3
 _SIZE = "SELECT SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
 
 
@@ -75,10 +74,3 @@ class Facts:
         """A setting that is a number; 0 where there is none."""
         text = self.settings.get(name, "")
         return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(names[:_LISTED_NAMES])
-    more = len(names) - _LISTED_NAMES
-    return f"{shown} and {more:,} more" if more > 0 else shown

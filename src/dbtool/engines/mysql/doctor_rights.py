@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dbtool.engines.mysql import introspect
-from dbtool.engines.mysql.doctor_facts import Facts, some
+from dbtool.engines.mysql.doctor_facts import Facts
 from dbtool.model.check import Check, State
-from dbtool.text import printable
+from dbtool.text import printable, some
 
 _SHOW_ROUTINE_VERSION = 80020
 _SET_ANY_DEFINER_VERSION = 80200

@@ -8,13 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from dbtool.engines.base import Chunk, SourceOptions
+from dbtool.engines.buckets import bucket_bytes
 from dbtool.engines.mysql import after, code, introspect, rights
 from dbtool.engines.mysql.connect import connect, dump_session_settings
 from dbtool.engines.mysql.globals import read_globals
 from dbtool.engines.mysql.guide import restore_guide
 from dbtool.engines.mysql.messages import readable_errors, text_of
 from dbtool.engines.mysql.objects import Objects
-from dbtool.engines.mysql.plan import Planned, bucket_bytes, plan_chunks
+from dbtool.engines.mysql.plan import Planned, plan_chunks
 from dbtool.engines.mysql.queries import value_of
 from dbtool.engines.mysql.reader import MysqlReader
 from dbtool.engines.mysql.selection import choose_tables

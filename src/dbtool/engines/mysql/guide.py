@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from dbtool.engines.mysql.quoting import quote_identifier
-from dbtool.text import printable
+from dbtool.text import printable, shell_word
 
 _MEBIBYTE = 1 << 20
 
@@ -25,7 +24,7 @@ def restore_guide(
     is_mariadb = backup["flavour"] == "mariadb"
     label = f"{'MariaDB' if is_mariadb else 'MySQL'} {backup['server']['version']}"
     client = "mariadb" if is_mariadb else "mysql"
-    file = _word(main_name if not main_name.startswith("-") else f"./{main_name}")
+    file = shell_word(main_name if not main_name.startswith("-") else f"./{main_name}")
     what = "Some tables" if is_partial else "A full logical backup"
     create = f"CREATE DATABASE {quote_identifier(name)} CHARACTER SET {database['encoding']} COLLATE {database['collation']}"
     packet = max(16, -(-largest_statement // _MEBIBYTE) + 1)
@@ -46,12 +45,12 @@ again, and on MariaDB what MariaDB knows.)
 1. Users belong to the server, not to the database. {_users_sentence(client, has_globals)}
 2. Make an empty database like the original:
 
-       {client} -e {_word(create)}
+       {client} -e {shell_word(create)}
 
 3. Run the script in it. It stops at the first error, and the client then exits with 1. (The client does not notice a
    file that is cut off: `zstd -t` does, see below.)
 
-       zstd -dc {file} | {client} {options} {_word(f"--database={name}")}
+       zstd -dc {file} | {client} {options} {shell_word(f"--database={name}")}
 
    All four options matter: without `--comments`, MariaDB's client takes the comments out of routines; without
    `--binary-mode`, carriage returns in routines are lost and lines of the script could give the client commands;
@@ -92,18 +91,3 @@ def _users_sentence(client: str, has_globals: bool) -> str:
         "Views, routines, triggers and events\n"
         "   work only if the users are there that they are defined by; they are not in this backup."
     )
-
-
-def _word(text: str) -> str:
-    """One word of a shell's, on one line: what a terminal would obey, or not show, comes by printf."""
-    if printable(text) == text:
-        return shlex.quote(text)
-    escaped = "".join(
-        character.replace("\\", "\\\\") if printable(character) == character else _octal(character)
-        for character in text
-    )
-    return f"\"$(printf '%b' {shlex.quote(escaped)})\""
-
-
-def _octal(character: str) -> str:
-    return "".join(f"\\0{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))

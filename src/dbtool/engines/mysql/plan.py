@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from dbtool.engines.mysql.queries import Session
 
 CHUNK_BYTES = 48 << 20
-_ROWS_A_BUCKET = 512
-_BYTES_A_ROW_GUESS = 100
-_MOST_BUCKETS = 1 << 20
 _MOST_PIECES = 4096
 
 
@@ -41,15 +38,6 @@ def plan_chunks(session: Session, tables: Sequence[TableFacts]) -> list[Planned]
     planned = [item for number, facts in enumerate(tables) for item in _of_table(session, number, facts)]
     planned.sort(key=lambda item: -item.chunk.size_bytes)
     return planned
-
-
-def bucket_bytes(table: Table) -> int:
-    """The size of a table's key buckets: a power of two of 8-byte sums, about one for 512 rows."""
-    rows = max(table.row_estimate, table.size_bytes / _BYTES_A_ROW_GUESS)
-    buckets = 1
-    while buckets * _ROWS_A_BUCKET < rows and buckets < _MOST_BUCKETS:
-        buckets *= 2
-    return buckets * 8
 
 
 def source_of(table: Table, partitions: Sequence[Partition] = ()) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from dbtool.engines.mysql.introspect import Relation
+from dbtool.engines.selection import Selection
 from dbtool.errors import NotFoundError, UsageError
 from dbtool.model.archive import ArchiveIndex, SchemaObject
 
@@ -19,16 +19,6 @@ _BELONGING = frozenset({"INDEX", "FK CONSTRAINT", "TRIGGER"})
 # Objects that come along once all that they speak of is there.
 _REMARKS = frozenset({"SEQUENCE SET"})
 _KIND_WORDS = {"VIEW": "a view", "SEQUENCE": "a sequence"}
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which objects come along, by number; which are kept aside; remarks for a person."""
-
-    taken: frozenset[int]
-    aside: frozenset[int]
-    missing: Mapping[int, frozenset[int]]  # by what is kept aside: the tables that it lacks
-    notes: tuple[str, ...]
 
 
 def choose_tables(patterns: Sequence[str], found: Sequence[Relation], database: str) -> frozenset[str]:

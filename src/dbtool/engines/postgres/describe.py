@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbtool.errors import NotFoundError
-from dbtool.text import printable
+from dbtool.text import aligned, printable
 
 if TYPE_CHECKING:
     import psycopg
@@ -176,7 +176,7 @@ def _find(
 
 def _list(relations: Sequence[tuple[Any, ...]]) -> list[str]:
     rows = [row[:5] for row in relations]
-    return _aligned(("schema", "name", "kind", "owner", "rows, about"), rows) if rows else []
+    return aligned(("schema", "name", "kind", "owner", "rows, about"), rows) if rows else []
 
 
 def _in_full(connection: psycopg.Connection[Any], relation: tuple[Any, ...]) -> list[str]:
@@ -186,7 +186,7 @@ def _in_full(connection: psycopg.Connection[Any], relation: tuple[Any, ...]) -> 
     if columns and kind != "sequence":
         width = 5 if any(row[4] for row in columns) else 4
         titles = ("column", "type", "nullable", "default", "comment")[:width]
-        lines += _aligned(titles, [row[:width] for row in columns])
+        lines += aligned(titles, [row[:width] for row in columns])
     for title, query in _SECTIONS.items():
         texts = [row[0] for row in connection.execute(query, {"oid": oid}) if row[0]]
         if texts:
@@ -216,18 +216,3 @@ def _nearest(connection: psycopg.Connection[Any], pattern: str) -> str:
     }
     near = difflib.get_close_matches(pattern.replace('"', ""), names, n=3)
     return f"Did you mean {', '.join(map(printable, near))}?" if near else "\\d lists what there is."
-
-
-def _aligned(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    from wcwidth import wcswidth
-
-    cells = [tuple(titles), *([printable(str(value)) for value in row] for row in rows)]
-    widths = [max(max(wcswidth(row[index]), 0) for row in cells) for index in range(len(titles))]
-
-    def line(row: Sequence[str]) -> str:
-        padded = (
-            text + " " * (width - max(wcswidth(text), 0)) for text, width in zip(row, widths, strict=True)
-        )
-        return "  " + "  ".join(padded).rstrip()
-
-    return [line(cells[0]), "  " + "  ".join("-" * width for width in widths), *map(line, cells[1:])]

@@ -7,16 +7,16 @@ reported and does not keep the others from being made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
+from dbtool.engines.looks import Report, made
 from dbtool.engines.postgres import connect, doctor_rights, tools
-from dbtool.engines.postgres.doctor_facts import Facts, some
+from dbtool.engines.postgres.doctor_facts import Facts
 from dbtool.engines.postgres.messages import readable_errors
 from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.errors import ConnectionFailedError, DbtoolError
 from dbtool.model.check import Check, State
 from dbtool.model.connection import Connection
-from dbtool.text import printable
+from dbtool.text import printable, some
 
 OLDEST_TESTED_MAJOR = 13
 NEWEST_TESTED_MAJOR = 18
@@ -36,14 +36,6 @@ _LIMITS = (
 )
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was found. `database_bytes` is the size on the server's disk, None where unknown."""
-
-    checks: tuple[Check, ...]
-    database_bytes: int | None
-
-
 def examine(connection: Connection, client_directories: Iterable[str] = ()) -> Report:
     """Look at a server, its client programs and the account's rights. Changes nothing."""
     import psycopg
@@ -59,14 +51,8 @@ def examine(connection: Connection, client_directories: Iterable[str] = ()) -> R
         facts = Facts.read(session)
         checks = [_connection(facts), *_server_version(facts)]
         checks += _client_programs(facts.version_number, directories)
-        for look in (*doctor_rights.LOOKS, *_LOOKS):
-            try:
-                checks += look(facts)
-            except psycopg.Error as error:
-                if session.closed:  # nothing more can be looked at
-                    raise
-                name = look.__name__.strip("_").replace("_", " ")
-                checks.append(Check(name, State.NOTE, f"could not be looked at: {_first_line(error)}"))
+        looks = (*doctor_rights.LOOKS, *_LOOKS)
+        checks += made(looks, facts, psycopg.Error, lambda _: session.closed, _first_line)
         checks += _replication_connection(connection, facts)
         return Report(tuple(checks), facts.database_bytes)
 

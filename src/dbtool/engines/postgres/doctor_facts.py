@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import psycopg
 
-_LISTED_NAMES = 3
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -61,10 +59,3 @@ class Facts:
     def integer(self, name: str) -> int:
         """A setting that is a number; 0 where there is none."""
         return int(self.setting(name) or 0)
-
-
-def some(names: list[str]) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(names[:_LISTED_NAMES])
-    more = len(names) - _LISTED_NAMES
-    return f"{shown} and {more:,} more" if more > 0 else shown

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dbtool.engines.postgres.doctor_facts import Facts, some
+from dbtool.engines.postgres.doctor_facts import Facts
 from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.model.check import Check, State
-from dbtool.text import printable
+from dbtool.text import printable, some
 
 _READ_ALL_DATA_MAJOR = 14  # the role pg_read_all_data exists from here on
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from dbtool import process
 from dbtool.engines.base import Chunk, LockQueuedError, SourceOptions
+from dbtool.engines.buckets import bucket_bytes
 from dbtool.engines.postgres import after, introspect, schema, selection
 from dbtool.engines.postgres.connect import client_environment, codec_of, connect
 from dbtool.engines.postgres.guide import restore_guide
 from dbtool.engines.postgres.messages import readable_errors, server_error
-from dbtool.engines.postgres.plan import bucket_bytes, plan_chunks
+from dbtool.engines.postgres.plan import plan_chunks
 from dbtool.engines.postgres.quoting import conninfo, quote_identifier
 from dbtool.engines.postgres.reader import CopyReader, open_in_snapshot
 from dbtool.engines.postgres.snapshot import HeldSnapshot

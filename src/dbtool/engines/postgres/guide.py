@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from dbtool.engines.postgres.quoting import conninfo, quote_identifier, quote_literal
-from dbtool.text import printable
+from dbtool.text import printable, shell_word
 
 # The first minor of each major whose psql knows \restrict.
 _RESTRICT_MINORS = "13.22, 14.19, 15.14, 16.10, 17.6 and every 18"
@@ -19,7 +19,7 @@ def restore_guide(main_name: str, backup: dict[str, Any], is_partial: bool, has_
     server = backup["server"]["version"]
     clients = ", ".join(f"{client['program']} {client['version']}" for client in backup["clients"])
     file = shlex.quote(main_name if not main_name.startswith("-") else f"./{main_name}")
-    target = _word(conninfo(name) if _is_special(name) else name)
+    target = shell_word(conninfo(name) if _is_special(name) else name)
     what = "Some tables" if is_partial else "A full logical backup"
     return f"""# Restoring {printable(backup["id"])}
 
@@ -77,7 +77,7 @@ def _roles_sentence(has_globals: bool) -> str:
 
 
 def _create_command(database: dict[str, Any]) -> str:
-    return f"psql -X -c {_word(create_database_sql(database, database['name']))} postgres"
+    return f"psql -X -c {shell_word(create_database_sql(database, database['name']))} postgres"
 
 
 def create_database_sql(
@@ -104,21 +104,6 @@ def create_database_sql(
 
 
 def _is_special(name: str) -> bool:
-    """Whether psql would take the name for an option, a connection string or a URL, or `_word` could
+    """Whether psql would take the name for an option, a connection string or a URL, or `shell_word` could
     lose a line break at its end."""
     return name.startswith("-") or "=" in name or "://" in name or printable(name) != name
-
-
-def _word(text: str) -> str:
-    """One word of a shell's, on one line: what a terminal would obey, or not show, comes by printf."""
-    if printable(text) == text:
-        return shlex.quote(text)
-    escaped = "".join(
-        character.replace("\\", "\\\\") if printable(character) == character else _octal(character)
-        for character in text
-    )
-    return f"\"$(printf '%b' {shlex.quote(escaped)})\""
-
-
-def _octal(character: str) -> str:
-    return "".join(f"\\0{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))

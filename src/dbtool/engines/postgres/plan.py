@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 # table are small enough that no reader is left alone with much work.
 CHUNK_BYTES = 48 << 20
 _TID_RANGE_VERSION = 140000
-_ROWS_A_BUCKET = 512
-_BYTES_A_ROW_GUESS = 100
-_MOST_BUCKETS = 1 << 20
 
 
 def plan_chunks(
@@ -44,15 +41,6 @@ def plan_chunks(
     ]
     chunks.sort(key=lambda chunk: -chunk.size_bytes)
     return chunks
-
-
-def bucket_bytes(table: Table) -> int:
-    """The size of a table's key buckets: a power of two of 8-byte sums, about one for 512 rows."""
-    rows = max(table.row_estimate, table.size_bytes / _BYTES_A_ROW_GUESS)
-    buckets = 1
-    while buckets * _ROWS_A_BUCKET < rows and buckets < _MOST_BUCKETS:
-        buckets *= 2
-    return buckets * 8
 
 
 def select_statement(table: Table, condition: str) -> str:

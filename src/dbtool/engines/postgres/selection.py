@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dbtool.engines.selection import Selection
 from dbtool.errors import NotFoundError, UsageError
 from dbtool.model.archive import ArchiveIndex, SchemaObject
 from dbtool.model.database import Table
@@ -163,16 +164,6 @@ def partition_parents(objects: Iterable[SchemaObject]) -> dict[int, int]:
             if partition is not None and parent is not None:
                 found[partition] = parent
     return found
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which objects come along, by number; which are kept aside; remarks for a person."""
-
-    taken: frozenset[int]
-    aside: frozenset[int]
-    missing: Mapping[int, frozenset[int]]  # by what is kept aside: the tables that it lacks
-    notes: tuple[str, ...]
 
 
 def select_objects(objects: Sequence[SchemaObject], tables: frozenset[int]) -> Selection:
