@@ -371,3 +371,16 @@ def test_stopping_ends_a_statement_at_the_server(mysql_matrix_database: Connecti
     while mysql_sql(mysql_matrix_database, running) != [(0,)]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_names_that_look_like_the_end_of_a_statement(
+    mysql_matrix_database: Connection, mysql_sql: Sql, way: str
+) -> None:
+    mysql_sql(mysql_matrix_database, "CREATE TABLE `a;\nb` (`c;\nd` int PRIMARY KEY, s text)")
+    archive = HandMade()
+    columns = [("c;\nd", "int", "n"), ("s", "text", "s")]
+    frame = archive.table("a;\nb", columns, b"1,'x;'", b"2,NULL")
+    with loader_for(mysql_matrix_database, archive, way) as loader:
+        load(loader, archive, frame)
+        found = loader.tally(0)
+    assert (found.rows, found.digest) == (2, archive.tables[0].digest)

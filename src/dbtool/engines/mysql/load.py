@@ -24,7 +24,7 @@ from dbtool.engines.mysql.flavour import Flavour
 from dbtool.engines.mysql.foreign import Translation
 from dbtool.engines.mysql.messages import explain, number_of
 from dbtool.engines.mysql.queries import value_of
-from dbtool.engines.mysql.quoting import quote_identifier
+from dbtool.engines.mysql.quoting import STATEMENT_END, insert_prefix, quote_identifier
 from dbtool.errors import InterruptedByUserError, VerificationError
 from dbtool.model.archive import ArchiveIndex, Frame, SchemaObject, TableSummary
 from dbtool.model.connection import Connection
@@ -44,7 +44,6 @@ _COMPARED_BYTES = 1 << 20  # at once; it is small enough for the processor's cac
 _SENT_BYTES = 1 << 20
 _DDL_THREADS_SINCE = 80027
 _DDL_BUFFER_BYTES = 64 << 20
-_STATEMENT_END = b";\n"
 
 _LOCAL_IS_OFF = frozenset({1148, 3948, 4166})  # the server takes no LOAD DATA LOCAL
 # Unknown command; not in this protocol; too many marks, or prepared statements.
@@ -187,7 +186,8 @@ class MysqlLoader:
                     raise
                 self._uses_local = False  # somebody has switched it off meanwhile
         affected = warnings = 0
-        for statement in _statements(bytes(text[:end])):
+        prefix = insert_prefix(table.name, (name for name, _ in table.columns))
+        for statement in _statements(bytes(text[:end]), prefix):
             self._raise_if_stopped()
             counts = bulk.execute_raw(self._session, statement)
             affected, warnings = affected + counts[0], warnings + counts[1]
@@ -319,15 +319,17 @@ def _lines(text: memoryview) -> Iterator[bytes]:
         yield piece
 
 
-def _statements(text: bytes) -> Iterator[bytes]:
-    """The INSERT statements of a frame: their end cannot stand inside a literal."""
+def _statements(text: bytes, prefix: bytes) -> Iterator[bytes]:
+    """The INSERT statements of a frame. Their end cannot stand inside a literal, but it can in the name of
+    a table or a column, which are in the prefix."""
     start = 0
     while start < len(text):
-        end = text.find(_STATEMENT_END, start)
+        rows = start + len(prefix) if text.startswith(prefix, start) else start
+        end = text.find(STATEMENT_END, rows)
         if end < 0:
             raise ValueError("a statement has no end")
         yield text[start:end]
-        start = end + len(_STATEMENT_END)
+        start = end + len(STATEMENT_END)
 
 
 def _select_statement(table: TableSummary) -> bytes:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+STATEMENT_END = b";\n"  # of the archive's INSERT statements; it stands in no literal of theirs
+
 _ESCAPES = str.maketrans(
     {
         "\0": "\\0",
@@ -31,3 +35,9 @@ def quote_literal(text: str) -> str:
 def qualified(database: str, name: str) -> str:
     """`` `database`.`name` ``."""
     return f"{quote_identifier(database)}.{quote_identifier(name)}"
+
+
+def insert_prefix(name: str, columns: Iterable[str]) -> bytes:
+    """`INSERT INTO … VALUES` and a line's end, as it begins each of the archive's statements."""
+    quoted = ",".join(quote_identifier(column) for column in columns)
+    return f"INSERT INTO {quote_identifier(name)} ({quoted}) VALUES\n".encode("utf-8", "surrogateescape")

@@ -12,13 +12,12 @@ from dbtool.engines.mysql.bulk import STATEMENT_BYTES, RowReader
 from dbtool.engines.mysql.messages import explain, number_of
 from dbtool.engines.mysql.plan import Planned, source_of
 from dbtool.engines.mysql.queries import value_of
-from dbtool.engines.mysql.quoting import quote_identifier
+from dbtool.engines.mysql.quoting import STATEMENT_END, insert_prefix
 from dbtool.engines.mysql.snapshot import CHANGED
 from dbtool.engines.mysql.table_facts import TableFacts
 from dbtool.engines.mysql.wellformed import Finding, TextCheck
 from dbtool.errors import InterruptedByUserError, VerificationError
 from dbtool.model.archive import Block, FrameKind
-from dbtool.model.database import Table
 from dbtool.rows import text_of
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 FRAME_BYTES = 16 << 20
 HEAD = ROW_SETTINGS.encode()
-_STATEMENT_END = b";\n"
 _EDGE_LOW, _EDGE_HIGH = STATEMENT_BYTES - (1 << 16), STATEMENT_BYTES + (1 << 16)
 
 
@@ -104,9 +102,9 @@ class MysqlReader:
         if not self._reads_bytes:
             self._session.query("SET SESSION character_set_results = NULL")  # text comes as it is stored
             self._reads_bytes = True
-        self._reader.begin(
-            chunk.statement, table.details["kinds"].encode("ascii"), key, buckets, insert_prefix(table)
-        )
+        kinds = table.details["kinds"].encode("ascii")
+        prefix = insert_prefix(table.name, (column.name for column in table.columns))
+        self._reader.begin(chunk.statement, kinds, key, buckets, prefix)
         stream = self._reader.stream
         more = True
         while more:
@@ -171,13 +169,6 @@ def is_ordered_as_text(facts: TableFacts) -> bool:
     return bool(facts.partitions) or any(column.collation for column in facts.cut)
 
 
-def insert_prefix(table: Table) -> bytes:
-    """`INSERT INTO … VALUES` and a line's end, as it begins each statement."""
-    columns = ",".join(quote_identifier(column.name) for column in table.columns)
-    text = f"INSERT INTO {quote_identifier(table.name)} ({columns}) VALUES\n"
-    return text.encode("utf-8", "surrogateescape")
-
-
 def largest_statement(text: memoryview) -> int:
     """About the size of the largest of a text's statements, never less.
 
@@ -188,9 +179,9 @@ def largest_statement(text: memoryview) -> int:
     while start < len(text):
         end = -1
         for low, high in ((_EDGE_LOW, _EDGE_HIGH), (0, _EDGE_LOW), (_EDGE_HIGH, len(text))):
-            found = bytes(text[start + low : start + high]).find(_STATEMENT_END)
+            found = bytes(text[start + low : start + high]).find(STATEMENT_END)
             if found >= 0:
-                end = start + low + found + len(_STATEMENT_END)
+                end = start + low + found + len(STATEMENT_END)
                 break
         if end < 0:
             end = len(text)
