@@ -223,7 +223,8 @@ def test_a_change_while_it_begins(
         for table in source.tables:
             if table.name == "a" and "ADD c" in statement:
                 assert [column.name for column in table.columns] == ["id", "money", "c"]
-    assert reached.count("listed") == 1 if "ADD c" in statement else 2  # which says itself when it came
+    if "ADD c" not in statement:  # that one is seen by a snapshot, whether it was noticed or not
+        assert reached.count("listed") >= 2
 
 
 @pytest.mark.matrix
