@@ -19,7 +19,7 @@ from dbtool.engines.postgres.plan import plan_chunks
 from dbtool.engines.postgres.quoting import conninfo, quote_identifier
 from dbtool.engines.postgres.reader import CopyReader, open_in_snapshot
 from dbtool.engines.postgres.snapshot import HeldSnapshot
-from dbtool.engines.postgres.tools import find_tool
+from dbtool.engines.postgres.tools import Tool, find_tool
 from dbtool.errors import DbtoolError, RefusedError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
@@ -59,12 +59,8 @@ class PostgresSource:
             self._chosen = selection.choose_tables(self._held.session, wanted) if wanted else None
             if self._chosen is not None:
                 self.tables = selection.only_chosen(self.tables, self._chosen)
-            self._tools = [
-                find_tool(program, self.server.version_number, options.tool_directories)
-                for program in ("pg_dump", "pg_restore", "pg_dumpall")
-            ]
-            self.clients = [{"program": tool.program, "version": tool.version} for tool in self._tools[:2]]
-            self.warnings += dict.fromkeys(warning for tool in self._tools[:1] for warning in tool.warnings)
+            self.clients: list[dict[str, Any]] = []
+            self._tools: Future[list[Tool]] = self._pool.submit(self._find_tools)
             self._schema: Future[list[schema.SchemaPart]] = self._pool.submit(self._read_schema)
             self._globals: Future[bytes | None] = self._pool.submit(self._read_globals)
         except BaseException:
@@ -73,8 +69,17 @@ class PostgresSource:
 
     # ---- schema ------------------------------------------------------------------------------
 
+    def _find_tools(self) -> list[Tool]:
+        tools = [
+            find_tool(program, self.server.version_number, self._options.tool_directories)
+            for program in ("pg_dump", "pg_restore", "pg_dumpall")
+        ]
+        self.clients += [{"program": tool.program, "version": tool.version} for tool in tools[:2]]
+        self.warnings += dict.fromkeys(tools[0].warnings)
+        return tools
+
     def _read_schema(self) -> list[schema.SchemaPart]:
-        dump_tool, restore_tool, _ = self._tools
+        dump_tool, restore_tool, _ = self._tools.result()
         arguments = schema.dump_arguments(
             dump_tool,
             self.database["name"],
@@ -125,7 +130,7 @@ class PostgresSource:
         return "a table"
 
     def _read_globals(self) -> bytes | None:
-        tool = self._tools[2]
+        tool = self._tools.result()[2]
         command = [str(tool.path), "--globals-only", "--no-password", f"--dbname={conninfo('postgres')}"]
         with client_environment(self._connection) as environment:
             for arguments in (command, [*command, "--no-role-passwords"]):

@@ -18,9 +18,10 @@ from dbtool.model.database import ServerFacts, Table
 if TYPE_CHECKING:
     import psycopg
 
-# Text is about as large as the heap: a chunk makes a few whole frames, and the last chunks of a
-# table are small enough that no reader is left alone with much work.
+# Text is about as large as the heap: a chunk makes a few whole frames. The last quarter of a large table
+# is cut finer, and read last, so that no reader is left alone with much work.
 CHUNK_BYTES = 48 << 20
+_FINER = 3
 _TID_RANGE_VERSION = 140000
 
 
@@ -69,21 +70,34 @@ def _ranges(session: psycopg.Connection[Any], server: ServerFacts, table: Table)
         yield "", None, table.size_bytes
     elif server.version_number >= _TID_RANGE_VERSION and table.details["access_method"] == "heap":
         blocks = table.details["heap_bytes"] // server.details["block_size"]
-        edges = sorted({blocks * piece // pieces for piece in range(1, pieces)} - {0})
-        yield from _between("ctid", [f"({edge},0)" for edge in edges], "tid", table.size_bytes)
+        edges = _block_edges(blocks, pieces)
+        sizes = [
+            table.size_bytes * (high - low) // max(1, blocks)
+            for low, high in zip([0, *edges], [*edges, blocks], strict=True)
+        ]
+        yield from _between("ctid", [f"({edge},0)" for edge in edges], "tid", sizes)
     elif table.key:
         edges_found, kind = _key_edges(session, table, pieces)
-        yield from _between(quote_identifier(table.key[0]), edges_found, kind, table.size_bytes)
+        sizes = [table.size_bytes // (len(edges_found) + 1)] * (len(edges_found) + 1)
+        yield from _between(quote_identifier(table.key[0]), edges_found, kind, sizes)
     else:
         yield "", None, table.size_bytes
 
 
-def _between(column: str, edges: Sequence[str], kind: str, size_bytes: int) -> Iterator[_Range]:
+def _block_edges(blocks: int, pieces: int) -> list[int]:
+    """Where a table of so many blocks is cut into about as many pieces of one size, the last ones finer."""
+    coarse = pieces * 3 // 4
+    parts = pieces * _FINER
+    cuts = [*range(_FINER, coarse * _FINER + 1, _FINER), *range(coarse * _FINER + 1, parts)]
+    return sorted({blocks * cut // parts for cut in cuts} - {0})
+
+
+def _between(column: str, edges: Sequence[str], kind: str, sizes: Sequence[int]) -> Iterator[_Range]:
     """Ranges that meet at the edges; the first and the last are open."""
-    for low, high in zip(["", *edges], [*edges, ""], strict=True):
+    for low, high, size_bytes in zip(["", *edges], [*edges, ""], sizes, strict=True):
         parts = [f"{column} >= {quote_literal(low)}::{kind}"] if low else []
         parts += [f"{column} < {quote_literal(high)}::{kind}"] if high else []
-        yield " AND ".join(parts), (low, high) if parts else None, size_bytes // (len(edges) + 1)
+        yield " AND ".join(parts), (low, high) if parts else None, size_bytes
 
 
 def _key_edges(session: psycopg.Connection[Any], table: Table, pieces: int) -> tuple[list[str], str]:
