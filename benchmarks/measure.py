@@ -18,6 +18,7 @@ from pathlib import Path
 SAMPLE_SECONDS = 0.02
 QUIET_SECONDS = 0.5
 QUIET_SHARE = 0.15  # of one processor
+NO_SERVER = 0  # no process has this id
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -111,10 +112,11 @@ def _children_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _family_cpu_seconds(postmaster: int) -> float:
-    """A server's processor time: the postmaster's, its living children's and those it has buried."""
-    own = _times(postmaster)
-    return sum(own) + sum(sum(_times(child)[:2]) for child in children(postmaster))
+def _family_cpu_seconds(first: int) -> float:
+    """A server's processor time: its first process's with all threads, its living children's and those
+    it has buried."""
+    own = _times(first)
+    return sum(own) + sum(sum(_times(child)[:2]) for child in children(first))
 
 
 def _machine_cpu_seconds() -> float:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
-from benchmarks.sections import MEGABYTE, Line, Results, Verdict
+from benchmarks.results import MEGABYTE, Line, Results, Verdict
 
 _BAR_HEIGHT, _GAP, _LEFT, _WIDTH = 18, 6, 260, 900
 _OURS, _THEIRS, _FLOOR = "#2b6cb0", "#a0aec0", "#e2e8f0"
@@ -33,23 +33,17 @@ def machine() -> str:
 
 def _verdict_row(verdict: Verdict) -> list[str]:
     digits = 0 if verdict.unit == "MB" else 2
-    if verdict.reached is None:
-        return [
-            verdict.section,
-            verdict.what,
-            f"≤ {verdict.goal:.{digits}f}",
-            "–",
-            "–",
-            f"NOT MEASURED {verdict.note}",
-        ]
     unit = f" {verdict.unit}" if verdict.unit else ""
+    goal = "" if verdict.goal is None else f"≤ {verdict.goal:.{digits}f}{unit}"
+    if verdict.reached is None:
+        return [verdict.section, verdict.what, goal, "–", "–", f"NOT MEASURED {verdict.note}"]
     return [
         verdict.section,
         verdict.what,
-        f"≤ {verdict.goal:.{digits}f}{unit}",
+        goal,
         f"{verdict.reached:.{digits}f}{unit}",
         "" if verdict.by_cpu is None else f"{verdict.by_cpu:.2f}",
-        "reached" if verdict.is_kept else "MISSED",
+        "" if verdict.goal is None else "reached" if verdict.is_kept else "MISSED",
     ]
 
 
@@ -108,7 +102,7 @@ def _markdown_table(head: list[str], rows: list[list[str]]) -> str:
 
 def chart(results: Results) -> str:
     """Bars of seconds, a group for each section that compares programs; lower is better."""
-    compared = [line for line in results.lines if line.section.startswith(("backup", "restore", "20,000"))]
+    compared = [line for line in results.lines if line.is_drawn]
     parts: list[str] = []
     top = 30.0
     for section in dict.fromkeys(line.section for line in compared):

@@ -1,0 +1,1 @@
+"""MariaDB: dbtool beside mariadb-dump, mariadb, mydumper and the bare socket."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: dbtool beside pg_dump, psql and pg_restore."""
