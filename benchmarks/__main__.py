@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: make a server, fill it, measure, print a table, write a chart."""
+"""`python -m benchmarks`: make servers, fill them, measure, print a table, write a chart."""
 
 from __future__ import annotations
 
@@ -6,50 +6,44 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import data, report
-from benchmarks.sections import Sections, say
+from benchmarks import report
+from benchmarks.bench import Options, say
+from benchmarks.mysql import run as mysql
+from benchmarks.postgres import run as postgres
+from benchmarks.results import Results
+from benchmarks.start_up import measure_start_up
 from dbtool import rows
 from dbtool.archive.zstd import DEFAULT_LEVEL
-from dbtool.servers.postgres import PostgresServer
 
 RESULTS = Path(__file__).resolve().parent / "results"
-GIBIBYTE = 1 << 30
-SETTINGS = {
-    "shared_buffers": "2GB",
-    "max_wal_size": "8GB",
-    "maintenance_work_mem": "128MB",
-    "max_locks_per_transaction": "512",  # pg_dump holds a lock on each of 20,000 tables
-}
-LARGE_SETTINGS = {**SETTINGS, "max_wal_size": "2GB"}
-DISK_BYTES, LARGE_DISK_BYTES = 16 * GIBIBYTE, 28 * GIBIBYTE
-LARGE_SCALE = 8.5  # of the mixed database: 10 GB of text
-
-_SECTIONS = ("start-up", "backup", "dominant", "restore", "small", "memory", "levels")
+ENGINES = {"postgres": postgres, "mysql": mysql}
+START_UP = "start-up"
+SECTIONS = (
+    START_UP,
+    *(f"{name}-{section}" for name, engine in ENGINES.items() for section in engine.SECTIONS),
+)
 
 
 def main() -> int:
     """Gives 0 when all was measured, whether or not every goal was reached."""
     arguments = _parser().parse_args()
+    wanted = _wanted(arguments.only, arguments.engine)
+    if not wanted:
+        say(f"none of the sections that --only names are of --engine {arguments.engine}")
+        return 2
     if not rows.is_native:
         say("NOTE: the C part of dbtool.rows was not built here; what follows is its pure-Python twin")
+    results = Results()
     with tempfile.TemporaryDirectory(prefix="dbtool-bench-", dir=arguments.folder) as name:
-        folder = Path(name)
-        needed = LARGE_DISK_BYTES if arguments.large else DISK_BYTES
-        free = shutil.disk_usage(folder).free
-        if free < needed * (1 if arguments.large else arguments.scale):
-            say(f"this needs {needed >> 30} GiB of free space in {folder.parent}, there are {free >> 30}")
+        options = Options(Path(name), arguments.level, arguments.rounds, arguments.patience, arguments.scale)
+        if not _has_room(options, arguments.large, arguments.engine):
             return 1
-        settings = LARGE_SETTINGS if arguments.large else SETTINGS
-        with PostgresServer.start(settings=settings) as server:
-            sections = Sections(server, folder, arguments.level, arguments.rounds, arguments.patience)
-            if arguments.large:
-                _measure_large(sections, arguments.scale)
-            else:
-                _measure(sections, arguments.only or _SECTIONS, arguments.scale)
-    results = sections.results
+        if arguments.large:
+            _measure_large(results, options, arguments.engine)
+        else:
+            _measure(results, options, wanted)
     print(report.machine(), report.text(results), sep="\n\n")
     destination = RESULTS / "large" if arguments.large else RESULTS
     report.write(results, destination)
@@ -57,38 +51,58 @@ def main() -> int:
     return 0
 
 
-def _measure(sections: Sections, wanted: tuple[str, ...] | list[str], scale: float) -> None:
-    if "start-up" in wanted:
-        sections.start_up()
-    if {"backup", "restore", "memory", "levels"} & set(wanted):
-        sections.make("mixed", data.mixed(scale))
-        steps: dict[str, Callable[[], None]] = {
-            "backup": lambda: sections.backup("mixed"),
-            "restore": lambda: sections.restore("mixed"),
-            "memory": lambda: sections.memory("mixed", f"{scale:g} GB"),
-            "levels": lambda: sections.levels("mixed", (1, 3)),
-        }
-        for name, step in steps.items():
-            if name in wanted or (name == "backup" and "restore" in wanted):
-                step()
-        sections.drop("mixed")
-    if "dominant" in wanted:
-        sections.make("dominant", data.dominant(scale))
-        sections.backup("dominant")
-        sections.restore("dominant")
-        sections.drop("dominant")
-    if "small" in wanted:
-        sections.make("small", data.small_tables(int(data.SMALL_TABLES * min(1.0, scale))))
-        sections.small_tables("small")
+def _wanted(only: list[str] | None, engine: str | None) -> list[str]:
+    """The sections to measure, in their order."""
+    return [
+        name
+        for name in SECTIONS
+        if (only is None or name in only) and (engine is None or name.startswith((engine, START_UP)))
+    ]
 
 
-def _measure_large(sections: Sections, scale: float) -> None:
-    sections.make("mixed", data.mixed(LARGE_SCALE * scale))
-    sections.memory("mixed", f"{10 * scale:g} GB")
+def _has_room(options: Options, is_large: bool, only: str | None) -> bool:
+    """Whether the disk has room for the larger of what the engines need: they come one after the other."""
+    needed = max(
+        engine.LARGE_DISK_GIBIBYTES if is_large else engine.DISK_GIBIBYTES
+        for name, engine in ENGINES.items()
+        if only in (None, name)
+    )
+    free = shutil.disk_usage(options.folder).free / 2**30
+    if free >= needed * options.scale:
+        return True
+    say(
+        f"this needs {needed * options.scale:.0f} GiB of free space in {options.folder.parent}, there are {free:.0f}"
+    )
+    return False
+
+
+def _measure(results: Results, options: Options, wanted: list[str]) -> None:
+    if START_UP in wanted:
+        measure_start_up(results, options)
+    for name, engine in ENGINES.items():
+        prefix = f"{name}-"
+        if sections := [section.removeprefix(prefix) for section in wanted if section.startswith(prefix)]:
+            engine.measure(results, _of_engine(options, name), sections)
+
+
+def _measure_large(results: Results, options: Options, only: str | None) -> None:
+    for name, engine in ENGINES.items():
+        if only in (None, name):
+            engine.measure_large(results, _of_engine(options, name))
+
+
+def _of_engine(options: Options, name: str) -> Options:
+    """With a folder of the engine's own; what the engine before left in its own is removed."""
+    for other in ENGINES:
+        shutil.rmtree(options.folder / other, ignore_errors=True)
+    folder = options.folder / name
+    folder.mkdir()
+    return Options(folder, options.level, options.rounds, options.patience_seconds, options.scale)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--engine", choices=[*ENGINES], help="measure only this one (default: both)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each program runs (default 3)")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="size of the data; 1 is about 1 GB (default)"
@@ -103,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long to wait before each run for others on this machine to be quiet (default 10)",
     )
-    parser.add_argument("--only", nargs="+", choices=_SECTIONS, help="measure only these")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--large", action="store_true", help="only the memory at 10 GB")
     parser.add_argument(
         "--folder", help="where backups are written (default: the folder for temporary files)"

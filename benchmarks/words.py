@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-WORDS = tuple(
-    """
+_TEXT = """
 account address after again amount approved batch before billing branch cancelled carrier changed checked
 city claim closed collected comment completed confirmed contact contract credit customer daily damaged
 delayed delivered delivery department deposit discount dispatched document domestic draft duplicate early
@@ -17,5 +16,5 @@ reserved returned reviewed route sales scanned schedule second section sent serv
 shop signed small sorted special standard started stock stopped store street supplier tax team
 terminal third today token total transfer transit truck unit unpaid updated urgent value van verified
 visit warehouse week weekly weight whole window without year yesterday zone
-""".split()
-)
+"""
+WORDS = _TEXT.split()

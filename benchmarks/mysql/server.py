@@ -111,7 +111,7 @@ class Server:
         with self.session() as session:
             sizes = named_rows(
                 session,
-                "SELECT table_name AS name, data_length AS data_bytes, index_length AS index_bytes "  # noqa: S608
+                "SELECT table_name AS name, data_length AS data_bytes, index_length AS index_bytes "
                 f"FROM information_schema.tables WHERE table_schema = '{database}' ORDER BY 2 DESC",
             )
         total = sum(int(row["data_bytes"]) for row in sizes)

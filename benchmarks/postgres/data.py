@@ -13,6 +13,7 @@ from benchmarks.words import WORDS
 SMALL_TABLES = 20_000
 _SMALL_TABLES_A_TRANSACTION = 250
 
+
 def _pool(sentences: int) -> list[str]:
     """A table of short sentences to draw texts from."""
     words = "ARRAY[" + ",".join(f"'{word}'" for word in WORDS) + "]"
