@@ -79,7 +79,7 @@ class Bench:
     ) -> None:
         """A verdict on the time of one program beside another's."""
         if theirs not in runs:
-            self.results.verdicts.append(Verdict(section, what, goal, None, note="not measured"))
+            self.results.verdicts.append(Verdict(section, what, goal, None))
             return
         by_cpu = ratio(runs[ours], runs[theirs], "cpu_seconds")
         self.judge(section, what, goal, ratio(runs[ours], runs[theirs]), by_cpu)

@@ -36,7 +36,7 @@ def _verdict_row(verdict: Verdict) -> list[str]:
     unit = f" {verdict.unit}" if verdict.unit else ""
     goal = "" if verdict.goal is None else f"≤ {verdict.goal:.{digits}f}{unit}"
     if verdict.reached is None:
-        return [verdict.section, verdict.what, goal, "–", "–", f"NOT MEASURED {verdict.note}"]
+        return [verdict.section, verdict.what, goal, "–", "–", "NOT MEASURED"]
     return [
         verdict.section,
         verdict.what,

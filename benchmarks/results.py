@@ -35,7 +35,6 @@ class Verdict:
     reached: float | None
     by_cpu: float | None = None  # the same ratio in CPU seconds of client and server
     unit: str = ""
-    note: str = ""
 
     @property
     def is_kept(self) -> bool:

@@ -55,5 +55,6 @@ def _measure(sections: Sections, wanted: Collection[str], scale: float) -> None:
         sections.restore("dominant")
         sections.drop("dominant")
     if "small" in wanted:
-        sections.make("small", data.small_tables(int(data.SMALL_TABLES * min(1.0, scale))))
-        sections.small_tables("small")
+        count = max(1, int(data.SMALL_TABLES * min(1.0, scale)))
+        sections.make("small", data.small_tables(count))
+        sections.small_tables("small", count)

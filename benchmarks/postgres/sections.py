@@ -114,9 +114,9 @@ class Sections(Bench):
             self.compare(section, f"{what}, beside zstd -dc | psql", 0.55, runs, "zstd -dc | psql", ours)
             self.compare(section, f"{what}, beside pg_restore -j2", 1.0, runs, "pg_restore -j2", ours)
 
-    def small_tables(self, database: str) -> None:
+    def small_tables(self, database: str, count: int) -> None:
         """A schema of very many tables."""
-        section, make = "PostgreSQL: 20,000 small tables", self._contestants
+        section, make = f"PostgreSQL: {count:,} small tables", self._contestants
         runs = self.in_turn(
             section,
             {"dbtool": lambda: make.backup(database), "pg_dump | zstd": lambda: make.dump(database)},
