@@ -1,1 +1,1 @@
-"""dbtool beside the native tools, measured in one run on one throw-away server. `python -m benchmarks`."""
+"""dbtool beside the native tools, measured in one run on throw-away servers. `python -m benchmarks`."""

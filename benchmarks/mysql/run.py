@@ -11,7 +11,7 @@ from benchmarks.mysql.server import Server
 from benchmarks.results import Results
 
 SECTIONS = ("backup", "restore", "reading", "memory", "tls", "small")
-LARGE_SCALE = 9.0  # of the mixed database: 10 GB of text
+LARGE_SCALE = 8.5  # of the mixed database: 10 GB of text
 DISK_GIBIBYTES, LARGE_DISK_GIBIBYTES = 16, 60
 
 
