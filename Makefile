@@ -57,7 +57,7 @@ format: $(INSTALLED) ## Lay the code out as lint wants it
 bench: $(INSTALLED) ## Measure dbtool beside the tools of PostgreSQL and MariaDB, in one run
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-bench-large: $(INSTALLED) ## Measure the memory that dbtool needs for 10 GB; takes 60 GB of disk for a while
+bench-large: $(INSTALLED) ## Measure the memory that dbtool needs for 10 GB; takes 48 GB of disk for a while
 	@$(BIN)/python -m benchmarks --large $(BENCH_ARGS)
 
 lock: $(INSTALLED) ## Write the locked requirements anew from pyproject.toml

@@ -12,7 +12,7 @@ from benchmarks.results import Results
 
 SECTIONS = ("backup", "restore", "reading", "memory", "tls", "small")
 LARGE_SCALE = 8.5  # of the mixed database: 10 GB of text
-DISK_GIBIBYTES, LARGE_DISK_GIBIBYTES = 16, 60
+DISK_GIBIBYTES, LARGE_DISK_GIBIBYTES = 16, 48
 
 
 def measure(results: Results, options: Options, wanted: Collection[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.bench import Bench, Options
 from benchmarks.contestants import backup_bytes, folder_bytes
-from benchmarks.measure import Program, median, ratio
+from benchmarks.measure import Program, ProgramError, median, ratio
 from benchmarks.mysql import reading
 from benchmarks.mysql.contestants import Contestants, find_mydumper
 from benchmarks.mysql.server import Server
@@ -68,13 +68,24 @@ class Sections(Bench):
             loader = mydumper.loader_name
             programs[loader] = lambda: make.myloader(database, target, mydumper)
 
+        expected = self._server.counts(database)
+
+        def check() -> None:
+            found = self._server.counts(target)
+            if found != expected:
+                raise ProgramError(f"a restore gave {found} rows instead of {expected}")
+
         def prepare(name: str) -> None:
+            if self._server.counts(target):
+                check()
             self._server.drop(target)
             if not name.startswith("dbtool"):  # dbtool makes the database itself
                 with self._server.session() as session:
                     session.query(f"CREATE DATABASE {target} CHARACTER SET utf8mb4")
 
+        self._server.drop(target)
         runs = self.in_turn(section, programs, prepare)
+        check()
         self._server.drop(target)
         self.add_lines(section, runs)
         for ours in ("dbtool", "dbtool --no-compare"):

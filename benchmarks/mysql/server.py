@@ -106,6 +106,18 @@ class Server:
             session.query(f"SET GLOBAL innodb_io_capacity = {SETTINGS['innodb_io_capacity']}")
             session.query(f"SET GLOBAL innodb_io_capacity_max = {SETTINGS['innodb_io_capacity_max']}")
 
+    def counts(self, database: str) -> dict[str, int]:
+        """How many rows each table has; empty where there is no such database."""
+        with self.session() as session:
+            names = [
+                name
+                for (name,) in rows_of(
+                    session,
+                    f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'",
+                )
+            ]
+            return {name: int(value_of(session, f"SELECT COUNT(*) FROM {database}.{name}")) for name in names}
+
     def facts(self, database: str) -> str:
         """How large a database and its largest table are, as the server sees it."""
         with self.session() as session:
