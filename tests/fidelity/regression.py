@@ -8,6 +8,7 @@ That some tests fail is of no importance here: only what they leave behind is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -36,13 +37,16 @@ CONTENTS = ("schema", "storage", "tables", "sequences", "large_objects", "materi
 
 
 def fetch_sources(major: int) -> Path:
-    """The folder with the regression tests of that version, fetched once. `NotFoundError` if it cannot be."""
+    """The folder with the regression tests of that version, fetched once; those of the next older one where
+    the mirror has lost them, which happens. `NotFoundError` if none can be had."""
     cache = Path(os.environ.get(CACHE_VARIABLE) or Path(tempfile.gettempdir()) / "dbtool-test-sources")
-    tests = cache / str(major) / "regress"
-    if not tests.exists():
-        archive = _download(major, cache / str(major) / "apt")
-        _extract(archive, tests)
-    return tests
+    for version in sorted((one for one in SUITES if one <= major), reverse=True):
+        tests = cache / str(version) / "regress"
+        with contextlib.suppress(NotFoundError):
+            if not tests.exists():
+                _extract(_download(version, cache / str(version) / "apt"), tests)
+            return tests
+    raise NotFoundError(f"the sources of PostgreSQL {major} were not found")
 
 
 def _download(major: int, folder: Path) -> Path:
