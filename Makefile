@@ -30,7 +30,7 @@ $(INSTALLED): requirements-dev.lock requirements-demo.lock pyproject.toml setup.
 	@$(BIN)/python tools/check_install.py || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-demo.lock
 	@touch $@
 
-demo: $(INSTALLED) ## Show all of it on a PostgreSQL of its own: backup, damage, restore, comparison
+demo: $(INSTALLED) ## Show all of it on a PostgreSQL and a MariaDB of its own: backup, damage, restore, comparison
 	@$(BIN)/python -m demo $(DEMO_ARGS)
 
 test: $(INSTALLED) ## Run the tests, on real servers that they start themselves

@@ -14,13 +14,19 @@ class CommandFailedError(Exception):
 
 
 class Stage:
-    """Runs the demo's commands in one folder and environment, and narrates."""
+    """Runs the commands of one story after the other, each in its own folder and environment, and narrates."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.folder = folder
-        self._environment = {**os.environ, **environment}
+    def __init__(self) -> None:
+        self._folder = Path()
+        self._environment: Mapping[str, str] = {}
         self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._steps = 0
+
+    def enter(self, title: str, folder: Path, environment: Mapping[str, str]) -> None:
+        """A new story begins: its commands run in that folder, with these variables."""
+        self._folder = folder
+        self._environment = {**os.environ, **environment}
+        self._print(f"\n{self._in('1;35', f'━━ {title} ━━')}")
 
     def step(self, title: str) -> None:
         """A new step begins."""
@@ -44,7 +50,7 @@ class Stage:
         self._print(f"\n   {self._in('2', why)}")
         self._print(f"{self._in('1;36', '$')} {self._in('1', command)}")
         done = subprocess.run(
-            ["/bin/bash", "-o", "pipefail", "-c", command], cwd=self.folder, env=self._environment
+            ["/bin/bash", "-o", "pipefail", "-c", command], cwd=self._folder, env=self._environment
         )
         if done.returncode != expect:
             raise CommandFailedError(
@@ -57,7 +63,7 @@ class Stage:
         """Run something quietly; its output."""
         done = subprocess.run(
             ["/bin/bash", "-o", "pipefail", "-c", command],
-            cwd=self.folder,
+            cwd=self._folder,
             env=self._environment,
             capture_output=True,
             text=True,
