@@ -29,6 +29,16 @@ def some(names: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
+def plural(count: int, noun: str) -> str:
+    """The noun, in its plural unless the count is 1; for those that end in an s then."""
+    return noun if count == 1 else f"{noun}s"
+
+
+def counted(count: int, noun: str) -> str:
+    """How many there are: `1 table`, `1,200 tables`."""
+    return f"{count:,} {plural(count, noun)}"
+
+
 def shell_word(text: str) -> str:
     """One word of a shell's, on one line: what a terminal would obey, or not show, comes by printf."""
     if printable(text) == text:

@@ -40,7 +40,7 @@ def test_the_seeds_session(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("help")
     terminal.expect("back up the whole database")
     terminal.type("full database")
-    terminal.expect("1 tables, 100 rows")
+    terminal.expect("1 table, 100 rows")
     terminal.type("full tables -tablename customers")
     terminal.expect("partial_")
     terminal.type("SQL SELECT `email` FROM customers WHERE id < 3 ORDER BY id")

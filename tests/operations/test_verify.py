@@ -158,7 +158,7 @@ def test_a_truncated_archive(tmp_path: Path, size: int) -> None:
     path = tmp_path / backup_id / ARCHIVE
     path.write_bytes(path.read_bytes()[:size])
     report = run(tmp_path)
-    assert f"{ARCHIVE} has {path.stat().st_size} bytes instead of" in messages(report)
+    assert f"{ARCHIVE} has {path.stat().st_size:,} bytes instead of" in messages(report)
     path.write_bytes(path.read_bytes() + b"more")
     assert run(tmp_path).findings
 

@@ -17,7 +17,7 @@ from dbtool.catalog import index, names, records
 from dbtool.catalog import metadata as metadata_file
 from dbtool.catalog.heartbeat import Heartbeat
 from dbtool.catalog.stored import StoredBackup
-from dbtool.errors import BusyError, DbtoolError, InterruptedByUserError
+from dbtool.errors import BusyError, DbtoolError, InterruptedByUserError, NotFoundError, UsageError
 from dbtool.model.backup import Artefact, BackupType, Metadata, Status
 from dbtool.storage.base import Store, Upload
 
@@ -156,12 +156,18 @@ class RunningBackup:
     def fail(self, error: BaseException | str) -> None:
         """Make it a failed backup, or a cancelled one an interrupted one, and remove its files.
 
-        Never raises: what cannot be removed or recorded stays, and is seen as interrupted.
+        Where what was asked for does not exist, such as a table, and nothing was written yet, there was no
+        backup, and none is recorded. Never raises: what cannot be removed or recorded stays, and is seen as
+        interrupted.
         """
         if self._ended:
             return
         self._ended = True
         self._heartbeat.stop()
+        if not self._uploads and isinstance(error, (UsageError, NotFoundError)):
+            with contextlib.suppress(DbtoolError):
+                self._store.delete_folder(f"{self.folder}/")
+            return
         for upload in self._uploads:
             with contextlib.suppress(OSError, DbtoolError):
                 upload.abort()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtool.catalog.index import BackupSummary
 from dbtool.console.units import bytes_text, duration_text
-from dbtool.text import printable
+from dbtool.text import counted, plural, printable
 
 if TYPE_CHECKING:  # needed for no more than its type, and it brings zstd along
     from dbtool.operations.verify import VerificationReport
@@ -145,7 +145,7 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _rows(statistics: dict[str, Any]) -> str:
     tables, rows = statistics.get("total_tables", 0), statistics.get("total_rows_processed", 0)
-    return f"{rows:,} in {tables:,} tables" if tables else ""
+    return f"{rows:,} in {counted(tables, 'table')}" if tables else ""
 
 
 def _verified(document: dict[str, Any]) -> str:
@@ -169,7 +169,9 @@ def _tables(tables: Sequence[dict[str, Any]], color: bool) -> list[str]:
     lines = ["", _bold("tables, by size of their text", color)]
     for table in largest[:_LARGEST_TABLES]:
         name = _text(f"{table['schema']}.{table['name']}")
-        lines.append(f"  {bytes_text(table['bytes']):>8}  {table['rows']:>13,} rows  {name}")
+        lines.append(
+            f"  {bytes_text(table['bytes']):>8}  {table['rows']:>13,} {plural(table['rows'], 'row'):<4}  {name}"
+        )
     if len(largest) > _LARGEST_TABLES:
         lines.append(f"  and {len(largest) - _LARGEST_TABLES:,} smaller ones")
     return lines
@@ -186,8 +188,8 @@ def render_verification(report: VerificationReport, color: bool) -> str:
     lines = [f"finding: {printable(finding.message)}" for finding in report.findings]
     lines += [f"note: {printable(note)}" for note in report.notes]
     counts = (
-        f"{report.artefacts} files, {report.frames:,} frames, {report.tables:,} tables, {report.rows:,} rows"
-        f" in {duration_text(report.duration_seconds)}"
+        f"{counted(report.artefacts, 'file')}, {counted(report.frames, 'frame')}, {counted(report.tables, 'table')},"
+        f" {counted(report.rows, 'row')} in {duration_text(report.duration_seconds)}"
     )
     state = "failed" if report.findings else "verified"
     outcome = f"\x1b[{_COLOURS[state]}m{report.outcome}\x1b[0m" if color else report.outcome

@@ -10,7 +10,7 @@ from dbtool.console.context import Context
 from dbtool.console.grammar import Call
 from dbtool.console.units import bytes_text, duration_text
 from dbtool.errors import ExitCode, UsageError
-from dbtool.text import printable
+from dbtool.text import counted, printable
 
 if TYPE_CHECKING:
     from dbtool.model.backup import Metadata
@@ -103,7 +103,7 @@ def _restored(report: RestoreReport) -> str:
         return f"{target} would be restored {source}:\n{plan}"
     compared = "compared with the backup" if report.compared else "not compared"
     return (
-        f"{target}: {report.tables:,} tables, {report.rows:,} rows restored {source} "
+        f"{target}: {counted(report.tables, 'table')}, {counted(report.rows, 'row')} restored {source} "
         f"in {duration_text(report.duration_seconds)}, {compared}"
     )
 
@@ -138,8 +138,8 @@ def _report(context: Context, call: Call, store: Store, done: Sequence[Metadata]
     for metadata in done:
         statistics = metadata.statistics
         narration.say(
-            f"{printable(metadata.id)}: {statistics['total_tables']:,} tables, "
-            f"{statistics['total_rows_processed']:,} rows, {bytes_text(statistics['total_size_bytes'])} "
+            f"{printable(metadata.id)}: {counted(statistics['total_tables'], 'table')}, "
+            f"{counted(statistics['total_rows_processed'], 'row')}, {bytes_text(statistics['total_size_bytes'])} "
             f"in {duration_text(metadata.duration_seconds)}"
         )
     narration.note(f"It is in {store.url}.")

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from dbtool.console.units import duration_text
 from dbtool.engines.session import Result, ResultColumn
-from dbtool.text import printable
+from dbtool.text import counted, printable
 
 ROWS_MEASURED = 1000
 CHARACTERS_MEASURED = 4_000_000  # fewer rows where they are wide, for they are kept meanwhile
@@ -55,10 +55,10 @@ def show(
     from dbtool.console.pager import page
 
     if page(lines, out, height):
-        count = f"{lines.count:,} row{'' if lines.count == 1 else 's'}"
+        count = counted(lines.count, "row")
     else:
         result.close()
-        count = f"the first {lines.count:,} rows were read, not all"
+        count = f"the first {counted(lines.count, 'row')}, not all"
     return f"({count}{_time_since(started, ', ', '')}{'; … marks cells cut to fit' if lines.has_cut else ''})"
 
 

@@ -9,6 +9,7 @@ from dbtool.console import narration
 from dbtool.console.context import Context
 from dbtool.console.grammar import Call
 from dbtool.errors import ExitCode, NotFoundError, UsageError
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     from dbtool.catalog.repository import Resolved
@@ -83,7 +84,7 @@ def rebuild_catalogue(context: Context, call: Call) -> ExitCode:
     if context.wants_json(call):
         narration.say_json({"backups": [summary.document() for summary in found]})
     else:
-        narration.say(f"{store.url}/backup_catalog.json: {len(found)} backup{'s' if len(found) != 1 else ''}")
+        narration.say(f"{store.url}/backup_catalog.json: {counted(len(found), 'backup')}")
     return ExitCode.DONE
 
 

@@ -15,6 +15,7 @@ from dbtool.console.context import Context
 from dbtool.console.grammar import Call
 from dbtool.console.units import bytes_text
 from dbtool.errors import ExitCode
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     from dbtool.console.render import Style
@@ -109,4 +110,4 @@ def _confirm(dangers: Sequence[str]) -> bool:
 
 
 def _exported(report: ExportReport) -> str:
-    return f"{report.path}: {report.rows:,} rows, {bytes_text(report.bytes)}"
+    return f"{report.path}: {counted(report.rows, 'row')}, {bytes_text(report.bytes)}"

@@ -22,6 +22,7 @@ from dbtool.operations.backup import default_jobs
 from dbtool.operations.scheduler import Scheduler
 from dbtool.progress import Progress
 from dbtool.storage.base import Store
+from dbtool.text import counted
 
 _MASK = (1 << 64) - 1
 
@@ -107,7 +108,7 @@ def _check_artefact(store: Store, name: str, size: int, sha256: str, progress: P
     except DbtoolError as error:
         raise VerificationError(f"{name} cannot be read: {error.message}", hint) from None
     if found != size:
-        raise VerificationError(f"{name} has {found} bytes, {size} were written", hint)
+        raise VerificationError(f"{name} has {counted(found, 'byte')} instead of {size:,}", hint)
     if digest.hexdigest() != sha256:
         raise VerificationError(f"{name} was changed since it was written (SHA-256 differs)", hint)
 
@@ -267,8 +268,8 @@ class _Comparison:
             found_digest = sum(self._found[number].digest for number in numbers) & _MASK
             if (rows, digest) != (found_rows, found_digest):
                 raise VerificationError(
-                    f"{'.'.join(name)} is not what was backed up: {rows} rows with digest {digest:016x} were, "
-                    f"{found_rows} with {found_digest:016x} are there",
+                    f"{'.'.join(name)} is not what was backed up: {counted(rows, 'row')} with digest {digest:016x} before, "
+                    f"{counted(found_rows, 'row')} with {found_digest:016x} now",
                     "nothing was put in place; please report this with the table's definition",
                 )
 

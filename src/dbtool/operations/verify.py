@@ -23,7 +23,7 @@ from dbtool.operations.listing import list_backups
 from dbtool.operations.verify_archive import Finding, verify_archive
 from dbtool.progress import Progress
 from dbtool.storage.base import Store
-from dbtool.text import printable
+from dbtool.text import counted, plural, printable
 
 MOST_RECORDED_FINDINGS = 100
 _ARCHIVE_SUFFIX = ".sql.zst"
@@ -59,7 +59,7 @@ class VerificationReport:
         if not self.findings:
             return None
         more = len(self.findings) - 1
-        also = f" (and {more} more finding{'s' if more > 1 else ''})" if more else ""
+        also = f" (and {more:,} more {plural(more, 'finding')})" if more else ""
         return VerificationError(
             f"{printable(self.backup)} failed verification: {self.findings[0].message}{also}",
             "do not restore from it; take a new backup, or fetch a copy of this one",
@@ -163,7 +163,8 @@ def _verify_artefact(store: Store, folder: str, artefact: Artefact) -> Finding |
         size = store.size(name)
         if size != artefact.stored_bytes:
             return Finding(
-                f"{shown} has {size} bytes instead of {artefact.stored_bytes}", artefact=artefact.name
+                f"{shown} has {counted(size, 'byte')} instead of {artefact.stored_bytes:,}",
+                artefact=artefact.name,
             )
         digest = hashlib.sha256()
         for piece in store.get(name):

@@ -14,7 +14,7 @@ from dbtool.model.backup import Metadata, TableRecord
 from dbtool.progress import Progress
 from dbtool.rows import tally_inserts, tally_lines
 from dbtool.storage.base import Store
-from dbtool.text import printable
+from dbtool.text import counted, printable
 
 _MASK = (1 << 64) - 1
 # How rows stand in the frames of each engine.
@@ -140,7 +140,7 @@ def _tally_frame(reader: ArchiveReader, artefact: str, number: int) -> _Tally:
     except ValueError as error:
         return damaged(f"{reader.describe(number)} does not hold whole rows: {error}")
     if rows != frame.rows:
-        return damaged(f"{reader.describe(number)}: {frame.rows} rows were written, {rows} are there")
+        return damaged(f"{reader.describe(number)} has {counted(rows, 'row')} instead of {frame.rows:,}")
     if (digest, key_digest) != (frame.digest, frame.key_digest):
         return damaged(f"{reader.describe(number)}: rows were changed")
     return _Tally(frame.table, rows, end - frame.prefix_bytes, digest, key_digest)

@@ -28,6 +28,7 @@ from dbtool.engines.mysql.quoting import STATEMENT_END, insert_prefix, quote_ide
 from dbtool.errors import InterruptedByUserError, VerificationError
 from dbtool.model.archive import ArchiveIndex, Frame, SchemaObject, TableSummary
 from dbtool.model.connection import Connection
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     import pymysql
@@ -217,7 +218,9 @@ class MysqlLoader:
     ) -> None:
         said = f": {remarks[0][2]}" if remarks else ""
         if affected != frame.rows:
-            raise VerificationError(f"{table.name}: the server took {affected} rows of {frame.rows}{said}")
+            raise VerificationError(
+                f"{table.name}: the server took {affected:,} of {counted(frame.rows, 'row')}{said}"
+            )
         if not warnings:
             return
         # The empty value of an ENUM, of number 0, is read as '' and stored again, with a warning. That

@@ -19,6 +19,7 @@ from dbtool.engines.mysql.wellformed import Finding, TextCheck
 from dbtool.errors import InterruptedByUserError, VerificationError
 from dbtool.model.archive import Block, FrameKind
 from dbtool.rows import text_of
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     from dbtool.engines.mysql.queries import Session
@@ -136,10 +137,10 @@ class MysqlReader:
 
     def _compare(self, facts: TableFacts, read: int) -> None:
         """All chunks of a table together must hold what the table holds."""
-        counted = int(value_of(self._session, f"SELECT COUNT(*) FROM {source_of(facts.table)}"))  # noqa: S608
-        if counted != read:
+        there = int(value_of(self._session, f"SELECT COUNT(*) FROM {source_of(facts.table)}"))  # noqa: S608
+        if there != read:
             raise VerificationError(
-                f"{facts.table.qualified_name}: its chunks have {read} rows, the table has {counted}",
+                f"{facts.table.qualified_name}: its chunks have {counted(read, 'row')}, the table has {there:,}",
                 "this is an error of dbtool's or of the server's: please report it",
             )
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from dbtool.engines.mysql.wire import Decode, Ending, Row, strings
 from dbtool.engines.session import ResultColumn
+from dbtool.text import counted
 
 _BINARY_CHARSET = 63
 _UNSIGNED, _ENUM, _SET = 0x20, 0x100, 0x800
@@ -96,16 +97,12 @@ def hexadecimal(value: bytes) -> str:
 
 def status_text(ending: Ending) -> str:
     """What the server said of a statement without rows, in the words of its own client."""
-    rows = f"OK, {_counted(ending.affected, 'row')} affected{_warnings(ending)}"
+    rows = f"OK, {counted(ending.affected, 'row')} affected{_warnings(ending)}"
     return rows + (f" ({' '.join(ending.message.split())})" if ending.message else "")
 
 
 def _warnings(ending: Ending) -> str:
-    return f", {_counted(ending.warnings, 'warning')}" if ending.warnings else ""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f", {counted(ending.warnings, 'warning')}" if ending.warnings else ""
 
 
 class MysqlResult:
@@ -161,7 +158,7 @@ class MysqlResult:
         if self._may_be_ended:
             self._is_done = True
             self._statement.end_statement()
-            self._status = f"{self._rows_read:,} rows (not read to its end)"
+            self._status = f"{counted(self._rows_read, 'row')} (not read to its end)"
             self._statement.finished(None)
         else:
             self.drain()
@@ -179,6 +176,6 @@ class MysqlResult:
         self._is_done = True
 
     def _finish(self, ending: Ending) -> None:
-        self._status = f"OK, {_counted(self._rows_read, 'row')}{_warnings(ending)}"
+        self._status = f"OK, {counted(self._rows_read, 'row')}{_warnings(ending)}"
         self._is_done = True
         self._statement.finished(ending)

@@ -30,6 +30,7 @@ from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex
 from dbtool.model.backup import BackupType
 from dbtool.model.connection import Connection
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     import pymysql
@@ -183,8 +184,8 @@ class MysqlTarget:
     def _counted(self) -> str:
         tables, others = len(self._existing.tables), len(self._existing.objects)
         if tables:
-            return f"{tables} table{'s' if tables != 1 else ''}"
-        return f"{others} other object{'s' if others != 1 else ''}"
+            return counted(tables, "table")
+        return counted(others, "other object")
 
     def _look_for_dead_restores(self) -> None:
         if self._options.dry_run:

@@ -16,7 +16,7 @@ from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.errors import ConnectionFailedError, DbtoolError
 from dbtool.model.check import Check, State
 from dbtool.model.connection import Connection
-from dbtool.text import printable, some
+from dbtool.text import counted, printable, some
 
 OLDEST_TESTED_MAJOR = 13
 NEWEST_TESTED_MAJOR = 18
@@ -108,7 +108,7 @@ def _lock_table(facts: Facts) -> Iterator[Check]:
     per_transaction = facts.integer("max_locks_per_transaction")
     sessions = facts.integer("max_connections") + facts.integer("max_prepared_transactions")
     capacity = per_transaction * sessions
-    message = f"room for {capacity:,} locks, {tables:,} tables"
+    message = f"room for {counted(capacity, 'lock')}, {counted(tables, 'table')}"
     if tables > capacity * _LOCKS_IN_USE_ELSEWHERE:
         enough = int(tables / sessions / _LOCKS_IN_USE_ELSEWHERE) + 64
         mend = f"ALTER SYSTEM SET max_locks_per_transaction = {enough}; -- then restart the server"

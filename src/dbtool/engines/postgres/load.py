@@ -20,6 +20,7 @@ from dbtool.errors import ConnectionFailedError, InterruptedByUserError, SqlErro
 from dbtool.model.archive import ArchiveIndex, SchemaObject
 from dbtool.model.connection import Connection
 from dbtool.model.database import Column, Table
+from dbtool.text import counted
 
 _MASK = (1 << 64) - 1
 _COMPARED_BYTES = 1 << 20  # at once; it is small enough for the processor's cache
@@ -111,7 +112,7 @@ class CopyLoader:
             context = f" ({error.context.splitlines()[0]})" if error.context else ""
             raise SqlError(f"loading rows of {name} failed: {error.message}{context}", error.hint) from None
         if count != frame.rows:
-            raise VerificationError(f"{name}: the server took {count} rows of {frame.rows}")
+            raise VerificationError(f"{name}: the server took {count:,} of {counted(frame.rows, 'row')}")
 
     def _kinds_of(self, number: int, size_bytes: int) -> bytes | None:
         """How the rows of a table can be sent in binary; None if as text, or if they are few."""

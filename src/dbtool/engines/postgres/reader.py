@@ -16,6 +16,7 @@ from dbtool.model.archive import Block, FrameKind
 from dbtool.model.connection import Connection
 from dbtool.model.database import Table
 from dbtool.rows import text_of
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     import psycopg
@@ -116,8 +117,8 @@ class CopyReader:
                     )
         if total_rows != self._copy.rows_sent:
             raise VerificationError(
-                f"{self._tables[chunk.table].qualified_name}: the server sent {self._copy.rows_sent} rows, "
-                f"{total_rows} arrived"
+                f"{self._tables[chunk.table].qualified_name}: the server sent "
+                f"{counted(self._copy.rows_sent, 'row')}, {total_rows:,} arrived"
             )
 
     def stop(self) -> None:

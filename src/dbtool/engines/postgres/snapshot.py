@@ -22,6 +22,7 @@ from dbtool.errors import BusyError, DbtoolError, RefusedError
 from dbtool.failpoints import reach
 from dbtool.model.connection import Connection
 from dbtool.model.database import Snapshot, Table
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     import psycopg
@@ -115,7 +116,7 @@ class HeldSnapshot:
                 ) from None
             except psycopg.errors.OutOfMemory as error:
                 raise DbtoolError(
-                    f"the server has no room for {len(tables)} table locks: {error.diag.message_primary}",
+                    f"the server has no room for {counted(len(tables), 'table lock')}: {error.diag.message_primary}",
                     "raise max_locks_per_transaction and restart the server",
                 ) from None
         self.session.execute("SET LOCAL lock_timeout = 0")

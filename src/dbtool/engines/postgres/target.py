@@ -24,6 +24,7 @@ from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex
 from dbtool.model.backup import BackupType
 from dbtool.model.connection import Connection
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     import psycopg
@@ -223,5 +224,5 @@ class PostgresTarget:
 def _count(existing: list[tuple[str, str, str]]) -> str:
     tables = sum(kind in ("r", "p", "f") for _, _, kind in existing)
     if tables:
-        return f"{tables} table{'s' if tables != 1 else ''}"
-    return f"{len(existing)} other object{'s' if len(existing) != 1 else ''}"
+        return counted(tables, "table")
+    return counted(len(existing), "other object")
