@@ -34,6 +34,10 @@ class Story:
         """What the server's own client needs, in the folder and as variables of the environment."""
         raise NotImplementedError
 
+    def load_shop(self) -> Picture:
+        """Make the database `shop`; what it holds."""
+        raise NotImplementedError
+
     def tell(self) -> str:
         """The story, step by step; the verdict. Raises `DifferenceFoundError` or `CommandFailedError`."""
         raise NotImplementedError

@@ -41,16 +41,18 @@ _LETTER_WITH_BACKSLASH = re.compile(r"[\x80-\U0010ffff]\\")
 # ---- head and foot ---------------------------------------------------------------------------------
 
 
-def header(database: str, server: str, has_keyless_tables: bool, has_history: bool) -> Block:
+def header(database: str, server: str, has_keyless_tables: bool, has_history: bool, guard: str = "") -> Block:
     """The session's settings; what they were before is kept for the foot.
 
     What only one flavour has stands in comments that the other does not run. Some of it an account
-    may not set: then it is left alone where it is as it should be already.
+    may not set: then it is left alone where it is as it should be already. `guard` is a statement that
+    ends the script where it must not run.
     """
     name = quote_identifier(database).replace("\n", " ").replace("\r", " ")
     saved = ", ".join(f"@dbtool_{setting} = @@SESSION.{setting}" for setting in _SAVED)
     text = (
         f"-- dbtool {__version__}: logical backup of the {server} database {name}\n\n"
+        f"{guard}"
         f"SET {saved};\n"
         f"{SCHEMA_SETTINGS}"
         "SET SESSION foreign_key_checks = 0;\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.buckets import bucket_bytes
-from dbtool.engines.mysql import after, code, introspect, rights
+from dbtool.engines.mysql import after, code, end_of_time, introspect, rights
 from dbtool.engines.mysql.connect import connect, dump_session_settings
 from dbtool.engines.mysql.globals import read_globals
 from dbtool.engines.mysql.guide import restore_guide
@@ -154,15 +154,18 @@ class MysqlSource:
 
     # ---- schema --------------------------------------------------------------------------------
 
-    def _header(self) -> Block:
+    def _header(self, guard: str = "") -> Block:
         keyless = any(
             "PRIMARY KEY" not in part.text for part in self._objects.parts if part.item.kind == "TABLE"
         )
-        return after.header(self.database["name"], self._held.flavour.label, keyless, self._has_history)
+        return after.header(
+            self.database["name"], self._held.flavour.label, keyless, self._has_history, guard
+        )
 
     def before_data(self) -> Iterator[Block]:
         """The header, sequences and tables."""
-        yield self._header()
+        guarded = self._has_history and end_of_time.needs_guard(self._held.flavour)
+        yield self._header(end_of_time.GUARD if guarded else "")
         yield from after.blocks(self._objects.parts, FrameKind.BEFORE_DATA)
 
     def schema_sql(self) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dbtool.engines.mysql.introspect import Relation
 from dbtool.engines.selection import Selection
@@ -28,7 +28,7 @@ def choose_tables(patterns: Sequence[str], found: Sequence[Relation], database: 
     others = {item.name: item.kind for item in found if not item.is_table}
     chosen: set[str] = set()
     for pattern in patterns:
-        own = pattern.removeprefix(f"{database}.") if pattern not in tables else pattern
+        own = _without_database(pattern, tables, database)
         try:
             chosen.update(choose_names([own], tables))
         except NotFoundError:
@@ -60,7 +60,13 @@ def choose_from_index(index: ArchiveIndex, patterns: Sequence[str]) -> frozenset
     """The identities of an archive's tables that the patterns name."""
     objects = [item for frame in index.frames for item in frame.objects]
     tables = {item.name: item.identity for item in objects if item.kind == "TABLE"}
-    return frozenset(tables[name] for name in choose_names(patterns, list(tables)))
+    own = [_without_database(pattern, tables, index.backup["database"]["name"]) for pattern in patterns]
+    return frozenset(tables[name] for name in choose_names(own, list(tables)))
+
+
+def _without_database(pattern: str, tables: Collection[str], database: str) -> str:
+    """`database.table` as the table's name, unless a table is called just so."""
+    return pattern if pattern in tables else pattern.removeprefix(f"{database}.")
 
 
 def select_objects(objects: Sequence[SchemaObject], tables: frozenset[int]) -> Selection:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dbtool.engines.mysql.end_of_time import HISTORY_VERSION
 from dbtool.engines.mysql.flavour import Flavour
 from dbtool.engines.mysql.introspect import ColumnFacts, KeyPart, Listing, Partition, Relation
 from dbtool.engines.mysql.quoting import quote_identifier
@@ -13,8 +14,6 @@ from dbtool.errors import RefusedError
 from dbtool.model.database import Column, Table
 
 HISTORY_SUFFIX = " FOR SYSTEM_TIME ALL"
-# The first MariaDB that lets a session insert the rows of history.
-_HISTORY_VERSION = 101100
 _CAST_AS_DOUBLE_VERSION = 80017
 # Identities of tables whose own the account may not see: no InnoDB table has one so high.
 _FIRST_OWN_IDENTITY = 1 << 60
@@ -170,7 +169,7 @@ def _periods(
     periods = sorted(
         (column for column in columns if column.is_period), key=lambda c: c.expression or "", reverse=True
     )  # START, END
-    if flavour.version_number < _HISTORY_VERSION or any(c.data_type == "bigint" for c in periods):
+    if flavour.version_number < HISTORY_VERSION or any(c.data_type == "bigint" for c in periods):
         reason = "MariaDB before 10.11 cannot restore it"
         if periods and periods[0].data_type == "bigint":
             reason = "it is kept by transactions, and those cannot be restored"
