@@ -20,7 +20,7 @@ PROMPT = re.compile(r"\[\w+\]> (.*)")
 # A synopsis says how a command is written; it is not one that can be typed.
 SYNOPSIS = re.compile(r"…|ID\||\[(?:-|ACTION|options|connection|the )|file\|manual| \| |COMMAND|: ")
 SHELL_ENDS = ("|", ">", ">>", "2>", "2>>", "&&", ";")
-PICTURE = ROOT / "docs" / "images" / "session.svg"
+PICTURES = sorted((ROOT / "docs" / "images").glob("*.svg"))
 
 
 def code_lines(page: Path) -> Iterator[str]:
@@ -102,7 +102,8 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_picture_stands_alone_and_names_no_place_of_the_machine_it_was_made_on() -> None:
-    text = PICTURE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
+def test_a_picture_stands_alone_and_names_no_place_of_the_machine_it_was_made_on(picture: Path) -> None:
+    text = picture.read_text(encoding="utf-8")
     assert set(re.findall(r"https?://[^\s\"']+", text)) == {"http://www.w3.org/2000/svg"}
     assert set(re.findall(r"(?<![\w.<:/])/[\w./-]+", text)) <= {"/srv/backups", "/srv/backups."}
