@@ -16,7 +16,8 @@ need() { # need PACKAGES CHECK…: the packages are missing unless the check suc
 has_server() { command -v initdb || compgen -G "/usr/lib/postgresql/*/bin/initdb"; }
 has_contrib() { has_server && { ! [ -d /usr/share/postgresql ] || compgen -G "/usr/share/postgresql/*/extension/hstore.control"; }; }
 has_mariadb() { command -v mariadbd || compgen -G "/usr/*bin/mariadbd"; }
-has_mysql() { command -v mysqld || { command -v mysql && ! mysql --version | grep MariaDB; }; } # the other would go
+is_mysql() { command -v "$1" && ! "$1" --version | grep MariaDB; } # MariaDB has programs of these names too
+has_mysql() { is_mysql mysqld || is_mysql mysql; } # installing MariaDB would remove it
 has_headers() { "$PYTHON" -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))'; }
 has_venv() { "$PYTHON" -c 'import venv, ensurepip'; }
 
