@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.conftest import MakeDatabase, Sql
 from tests.engines.mysql.sources import opened, rows_by_chunk
@@ -10,6 +12,7 @@ from dbtool.engines.buckets import bucket_bytes
 from dbtool.engines.mysql import edges, plan
 from dbtool.engines.mysql.edges import condition
 from dbtool.engines.mysql.table_facts import KeyColumn
+from dbtool.errors import VerificationError
 from dbtool.model.connection import Connection
 from dbtool.servers.mysql import MysqlServer
 
@@ -161,6 +164,102 @@ def test_rows_come_in_the_order_of_the_key(numbers: Connection, mysql_sql: Sql) 
         keys = [tuple(int(part) for part in row.strip("()").split(",")[:2]) for row in chunk]
         assert keys == sorted(keys, key=lambda pair: (-pair[1], pair[0]))
     assert sum(map(len, chunks)) == ROWS
+
+
+COUNTED = ("accents", "timestamp", "date", "three")
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("name", ["crowded", "unsigned", "binary", *COUNTED])
+def test_tables_whose_chunks_only_the_server_makes_whole_are_counted(
+    numbers: Connection, mysql_sql: Sql, name: str
+) -> None:
+    columns, key, values = KEYS[name]
+    mysql_sql(
+        numbers,
+        [
+            f"CREATE TABLE t ({columns}, PRIMARY KEY ({key}), v varchar(100))",
+            f"INSERT INTO t SELECT {values}, REPEAT('v', 60) FROM numbers",
+            "ANALYZE TABLE t",
+        ],
+    )
+    with opened(numbers) as source:
+        source.chunks()
+        counts = source._counts
+        assert counts is not None
+        number = [table.name for table in source.tables].index("t")
+        assert (number in counts._counts) == (name in COUNTED)
+
+
+TEXT_KEY = """CREATE TABLE t (a varchar(80) NOT NULL PRIMARY KEY, n int)"""
+NO_TRANSACTIONS = """CREATE TABLE t (a varchar(80), n int) ENGINE=MyISAM PARTITION BY HASH (n) PARTITIONS 7"""
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rows_that_are_missing_are_noticed(
+    mysql_matrix_database: Connection, mysql_sql: Sql, workers: int
+) -> None:
+    check_counts(mysql_matrix_database, mysql_sql, TEXT_KEY, workers)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tables_without_transactions_are_counted_while_they_are_locked(
+    mysql_database: Connection, mysql_sql: Sql, workers: int
+) -> None:
+    check_counts(mysql_database, mysql_sql, NO_TRANSACTIONS, workers)
+
+
+def check_counts(connection: Connection, mysql_sql: Sql, create: str, workers: int) -> None:
+    """A chunk that is left out, as by an index of another order than the server's, is noticed."""
+    mysql_sql(
+        connection,
+        [
+            NUMBERS.format(DIGITS, ROWS),
+            create,
+            "INSERT INTO t SELECT CONCAT(n, REPEAT('v', 60)), n FROM numbers",
+            "ANALYZE TABLE t",
+        ],
+    )
+    for is_whole in (True, False):
+        with opened(connection, workers=workers) as source:
+            chunks = source.chunks()
+            number = [table.name for table in source.tables].index("t")
+            assert sum(chunk.table == number for chunk in chunks) > 5
+            left_out = None if is_whole else next(chunk for chunk in chunks if chunk.table == number)
+            reader = source.open_reader()
+            for chunk in chunks:
+                if chunk is left_out:
+                    source.rows_read(chunk, 0)
+                else:
+                    for _ in reader.read(chunk):
+                        pass
+            reader.close()
+            if is_whole:
+                assert list(source.after_data())
+            else:
+                with pytest.raises(
+                    VerificationError, match=rf"t: its chunks have \d+ rows, the table has {ROWS}"
+                ):
+                    list(source.after_data())
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_count_ends_with_its_source(numbers: Connection, mysql_sql: Sql) -> None:
+    mysql_sql(
+        numbers,
+        [
+            "CREATE TABLE t (a varchar(80) PRIMARY KEY)",
+            "INSERT INTO t SELECT CONCAT(n, REPEAT('v', 60)) FROM numbers",
+            "ANALYZE TABLE t",
+        ],
+    )
+    with opened(numbers) as source:
+        with source._turn:  # so that the count waits
+            source.chunks()
+        began = time.monotonic()
+    assert time.monotonic() - began < 20
 
 
 def test_whole_keys_are_compared() -> None:

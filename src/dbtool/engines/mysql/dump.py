@@ -11,6 +11,7 @@ from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.buckets import bucket_bytes
 from dbtool.engines.mysql import after, code, end_of_time, introspect, rights
 from dbtool.engines.mysql.connect import connect, dump_session_settings
+from dbtool.engines.mysql.counting import RowCounts, to_be_counted
 from dbtool.engines.mysql.globals import read_globals
 from dbtool.engines.mysql.guide import restore_guide
 from dbtool.engines.mysql.messages import readable_errors, text_of
@@ -52,8 +53,9 @@ class MysqlSource:
         self._turn = threading.Lock()  # of readers that share the one connection
         self._planned: dict[bytes, Planned] = {}
         self._unread: dict[int, int] = {}  # chunks of a table that are still to be read
-        self._several: set[int] = set()  # tables of several chunks
         self._rows: dict[int, int] = {}
+        self._locked: frozenset[int] = frozenset()  # tables that know no snapshots
+        self._counts: RowCounts | None = None
         self._largest_statement = 0
         self._globals: Future[bytes | None] | None = None
         self._globals_note = ""
@@ -186,36 +188,36 @@ class MysqlSource:
         self._users()
         with readable_errors("planning the reading of rows"):
             planned = plan_chunks(self._held.session, self._facts)
-        planned.sort(key=lambda item: not self._is_locked(item.chunk))
+        self._locked = frozenset(
+            number
+            for number, table in enumerate(self.tables)
+            if (table.schema, table.name) in self._held.locked_tables
+        )
+        planned.sort(key=lambda item: item.chunk.table not in self._locked)
         for item in planned:
             self._planned[item.chunk.statement] = item
             self._unread[item.chunk.table] = self._unread.get(item.chunk.table, 0) + 1
-        self._several = {table for table, count in self._unread.items() if count > 1}
+        self._begin_counts()
         return [item.chunk for item in planned]
 
-    def _is_locked(self, chunk: Chunk) -> bool:
-        table = self.tables[chunk.table]
-        return (table.schema, table.name) in self._held.locked_tables
+    def _begin_counts(self) -> None:
+        self._counts = RowCounts(self._held.session, self._turn)
+        with readable_errors("counting rows"):
+            for number in to_be_counted(self._facts, self._planned.values()):
+                self._counts.begin(number, self.tables[number], at_once=number in self._locked)
 
     def planned(self, chunk: Chunk) -> tuple[TableFacts, Planned]:
         """What is known of a chunk."""
         return self._facts[chunk.table], self._planned[chunk.statement]
 
-    def rows_read(self, chunk: Chunk, rows: int) -> int | None:
-        """A chunk is done. The sum of the rows of all chunks of its table, if this was the last of several."""
+    def rows_read(self, chunk: Chunk, rows: int) -> None:
+        """A chunk is done: behind the last of the tables that are locked, those are let go."""
         with self._lock:
             self._unread[chunk.table] -= 1
             self._rows[chunk.table] = self._rows.get(chunk.table, 0) + rows
-            is_last = self._unread[chunk.table] == 0
-            locked = [
-                number
-                for number, table in enumerate(self.tables)
-                if (table.schema, table.name) in self._held.locked_tables and self._unread[number]
-            ]
-            total = self._rows[chunk.table]
-        if self._owns and not locked:
+            is_waiting = any(self._unread[number] for number in self._locked)
+        if self._owns and not is_waiting:
             self._held.release_tables()
-        return total if is_last and chunk.table in self._several else None
 
     def found_invalid(self, facts: TableFacts, finding: Finding) -> None:
         """A value is no text in its character set. Raises RefusedError, unless it may be."""
@@ -262,6 +264,8 @@ class MysqlSource:
         reach("rows-read")
         if self._users().result() is None:
             self.warnings.append(self._globals_note)
+        if self._counts is not None:
+            self._counts.check(self.tables, self._rows)
         with readable_errors("holding the snapshot"):
             self._held.check()
             values = list(self._objects.sequence_values(self._held.session))
@@ -277,6 +281,8 @@ class MysqlSource:
 
     def close(self) -> None:
         """Let go of the snapshot, unless others use it."""
+        if self._counts is not None:
+            self._counts.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._owns and hasattr(self, "_held"):
             self._held.close()

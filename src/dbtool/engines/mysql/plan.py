@@ -31,6 +31,7 @@ class Planned:
     chunk: Chunk
     source: str  # what stands behind FROM, without an index
     condition: str
+    compared: int = 0  # how many columns of the key the edges of its table or partition name
 
 
 def plan_chunks(session: Session, tables: Sequence[TableFacts]) -> list[Planned]:
@@ -76,6 +77,7 @@ def _of_table(session: Session, number: int, facts: TableFacts) -> Iterator[Plan
         edges = []
         if pieces > 1 and facts.cut:
             edges = EdgeFinder(session, facts, source, rows, pieces).edges()
+        compared = max(map(len, edges), default=0)
         for low, high in ranges(edges):
             where = condition(facts.cut, low, high)
             statement = select_statement(facts, source, where, in_order)
@@ -83,7 +85,7 @@ def _of_table(session: Session, number: int, facts: TableFacts) -> Iterator[Plan
             chunk = Chunk(
                 number, size // (len(edges) + 1), statement.encode("utf-8", "surrogateescape"), bounds
             )
-            yield Planned(chunk, source, where)
+            yield Planned(chunk, source, where, compared)
 
 
 def _groups(facts: TableFacts) -> Iterator[tuple[list[Partition], int, float]]:

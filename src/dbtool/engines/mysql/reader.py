@@ -10,16 +10,14 @@ from dbtool.engines.base import Chunk, LockQueuedError
 from dbtool.engines.mysql.after import ROW_SETTINGS
 from dbtool.engines.mysql.bulk import STATEMENT_BYTES, RowReader
 from dbtool.engines.mysql.messages import explain, number_of
-from dbtool.engines.mysql.plan import Planned, source_of
-from dbtool.engines.mysql.queries import value_of
+from dbtool.engines.mysql.plan import Planned
 from dbtool.engines.mysql.quoting import STATEMENT_END, insert_prefix
 from dbtool.engines.mysql.snapshot import CHANGED
 from dbtool.engines.mysql.table_facts import TableFacts
 from dbtool.engines.mysql.wellformed import Finding, TextCheck
-from dbtool.errors import InterruptedByUserError, VerificationError
+from dbtool.errors import InterruptedByUserError
 from dbtool.model.archive import Block, FrameKind
 from dbtool.rows import text_of
-from dbtool.text import counted
 
 if TYPE_CHECKING:
     from dbtool.engines.mysql.queries import Session
@@ -38,8 +36,8 @@ class Work(Protocol):
     def key_buckets(self, table: int) -> bytearray | None:
         """Where the hashes of a table's keys are added up."""
 
-    def rows_read(self, chunk: Chunk, rows: int) -> int | None:
-        """A chunk is done. The sum of the rows of all chunks of its table, if this was the last of several."""
+    def rows_read(self, chunk: Chunk, rows: int) -> None:
+        """A chunk is done."""
 
     def found_invalid(self, facts: TableFacts, finding: Finding) -> None:
         """A value is no text in its character set. Raises RefusedError, unless it may be."""
@@ -131,18 +129,7 @@ class MysqlReader:
                 )
         if must_ask and (finding := check.ask(self._session, planned.source, planned.condition)):
             self._work.found_invalid(facts, finding)
-        expected = self._work.rows_read(chunk, total)
-        if expected is not None and is_ordered_as_text(facts):
-            self._compare(facts, expected)
-
-    def _compare(self, facts: TableFacts, read: int) -> None:
-        """All chunks of a table together must hold what the table holds."""
-        there = int(value_of(self._session, f"SELECT COUNT(*) FROM {source_of(facts.table)}"))  # noqa: S608
-        if there != read:
-            raise VerificationError(
-                f"{facts.table.qualified_name}: its chunks have {counted(read, 'row')}, the table has {there:,}",
-                "this is an error of dbtool's or of the server's: please report it",
-            )
+        self._work.rows_read(chunk, total)
 
     def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
@@ -159,15 +146,6 @@ class MysqlReader:
         if not self._stopped.is_set() and not self._is_closed:
             self._is_closed = True
             self._give_back(self._session)
-
-
-def is_ordered_as_text(facts: TableFacts) -> bool:
-    """Whether a collation says which rows lie on which side of a chunk's edge.
-
-    Where an index was made under another version of the collation than the one that compares, rows could
-    be missed: so those of the whole table are counted. A number, a date or bytes have one order only.
-    """
-    return bool(facts.partitions) or any(column.collation for column in facts.cut)
 
 
 def largest_statement(text: memoryview) -> int:
