@@ -318,6 +318,12 @@ def _labels() -> Iterator[str]:
     yield "INSERT INTO labels (e, s, l1, many) VALUES ('z', 'z,a', 'é', 'first,last'), ('it''s', 'it''s,ü', 'è', '')"
     yield "INSERT INTO labels (e, s, many) VALUES ('a,b', '', 18446744073709551615), ('', NULL, 0), ('NULL', 'a', NULL)"
     yield "INSERT INTO labels (e, l1) VALUES (NULL, NULL)"
+    # Two labels that look the same, a value 0 beside an empty label, and labels that are other labels' numbers.
+    yield """CREATE TABLE twins (id int AUTO_INCREMENT, e enum('z', '', '1', '3', 'a', 'A', 'its') NOT NULL,
+        s set('', 'b', '0', 'B', '63') NOT NULL, n enum('x', '') NULL, c enum('é', 'e') CHARACTER SET latin1,
+        PRIMARY KEY (e, s, id), KEY (id)) DEFAULT CHARACTER SET utf8mb4"""
+    rows = [f"{n % 8}, {n % 32}, {n % 3}, {n % 2 + 1}" for n in range(64)]
+    yield insert("twins", "e, s, n, c", [*rows, "0, 0, NULL, NULL", "'', '', '', 'e'"])
 
 
 def _documents(dialect: Dialect) -> Iterator[str]:

@@ -22,6 +22,7 @@ from dbtool.errors import (
     NotFoundError,
     RefusedError,
     SqlError,
+    UsageError,
     VerificationError,
 )
 from dbtool.failpoints import VARIABLE
@@ -881,3 +882,12 @@ def test_partitions_on_every_version(
         matrix_database, tmp_path, pattern, tool_directories=(str(matrix_server.bin_directory),)
     )
     assert metadata.statistics["total_tables"] == (1 if pattern != "parted" else 2)
+
+
+def test_definers_are_none_of_postgresqls(
+    source: Connection, taken: Metadata, target: Connection, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="-definer is for MySQL and MariaDB") as caught:
+        bring_back(tmp_path, target, definers=("a@b=c@d",))
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert target.database not in databases(source)

@@ -35,6 +35,13 @@ _RESTORE = (
     Option("tables", "only these tables, and what they need", Kind.TABLE, "T", many=True),
     Option("replace", "the target may hold tables: they are replaced at the end, by a swap"),
     Option("no-owner", "everything belongs to the account that restores"),
+    Option(
+        "definer",
+        "MySQL: what ran in OLD's name runs in NEW's; * is any other",
+        Kind.TEXT,
+        "OLD@HOST=NEW@HOST",
+        many=True,
+    ),
     Option("no-privileges", "leave out GRANT and REVOKE"),
     Option("globals", "restore roles and tablespaces, or users, too"),
     JOBS,

@@ -72,6 +72,7 @@ def restore(context: Context, call: Call) -> ExitCode:
         replace=call.flag("replace"),
         with_owners=not call.flag("no-owner"),
         with_privileges=not call.flag("no-privileges"),
+        definers=call.texts("definer"),
         with_globals=call.flag("globals"),
         jobs=call.number("jobs"),
         compare=not call.flag("no-compare"),

@@ -124,6 +124,7 @@ class TargetOptions:
     replace: bool = False
     with_owners: bool = True
     with_privileges: bool = True
+    definers: tuple[str, ...] = ()  # MySQL, MariaDB: "old@host=new@host"
     workers: int = 2
     compare: bool = True  # plan to read the rows of each table back
     dry_run: bool = False  # look and plan, change nothing

@@ -36,6 +36,7 @@ class RestoreOptions:
     replace: bool = False
     with_owners: bool = True
     with_privileges: bool = True
+    definers: tuple[str, ...] = ()  # MySQL, MariaDB: who becomes whom, as "old@host=new@host"
     with_globals: bool = False
     jobs: int | None = None
     compare: bool = True  # read everything back and compare digests
@@ -121,6 +122,10 @@ def restore(
     Until all is restored and compared, nothing bears the database's name that was not there.
     """
     clock = time.monotonic()
+    if options.definers and engine.name != "mysql":
+        raise UsageError(
+            "-definer is for MySQL and MariaDB", "PostgreSQL knows owners: -no-owner does without them."
+        )
     reader = open_archive(resolved, progress)
     index = reader.index
     made_by = str(index.backup.get("engine", engine.name))
@@ -139,6 +144,7 @@ def restore(
             replace=options.replace,
             with_owners=options.with_owners,
             with_privileges=options.with_privileges,
+            definers=options.definers,
             workers=workers,
             compare=options.compare,
             dry_run=options.dry_run,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dbtool.engines.mysql.execute import without_definer
+from dbtool.engines.mysql.definers import Definers, without_definer
 from dbtool.engines.mysql.flavour import Flavour
 from dbtool.engines.mysql.foreign import Translation
+from dbtool.errors import UsageError
 
 OLD_MARIADB = Translation(
     Flavour("mariadb", "10.5.23", 100523),
@@ -87,10 +88,52 @@ def test_a_person_is_told() -> None:
             "CREATE DEFINER=`a`@`%` EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1",
             "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1",
         ),
+        ('CREATE DEFINER="a`b"@"h" PACKAGE "k" AS END', 'CREATE PACKAGE "k" AS END'),
         ("ALTER DEFINER=`a`@`%` EVENT e ENABLE", "ALTER EVENT e ENABLE"),
+        (
+            "/* x */ CREATE definer = a@b -- =\n FUNCTION f() RETURNS int RETURN 1",
+            "/* x */ CREATE -- =\n FUNCTION f() RETURNS int RETURN 1",
+        ),
+        (
+            "CREATE FUNCTION `definer`() RETURNS int RETURN 1",
+            "CREATE FUNCTION `definer`() RETURNS int RETURN 1",
+        ),
+        ("CREATE SQL SECURITY DEFINER VIEW v AS SELECT 1", "CREATE SQL SECURITY DEFINER VIEW v AS SELECT 1"),
         ("CREATE PROCEDURE p() SELECT 1", "CREATE PROCEDURE p() SELECT 1"),
         ("SET @a = 'CREATE DEFINER=`a`@`%` VIEW'", "SET @a = 'CREATE DEFINER=`a`@`%` VIEW'"),
     ],
 )
 def test_without_definers(before: str, after: str) -> None:
     assert without_definer(before) == after
+
+
+@pytest.mark.parametrize(
+    ("pairs", "before", "after"),
+    [
+        (("a@h=b@i",), "DEFINER=`a`@`h`", "DEFINER=`b`@`i`"),
+        (("a@H=b@i",), "DEFINER=`a`@`h`", "DEFINER=`b`@`i`"),
+        (("A@h=b@i",), "DEFINER=`a`@`h`", "DEFINER=`a`@`h`"),
+        (("*=b@i", "a@h=c@%"), "DEFINER=`a`@`h`", "DEFINER=`c`@`%`"),
+        (("*=b@i", "a@h=c@%"), "DEFINER=`z`@`h`", "DEFINER=`b`@`i`"),
+        (("a=b@i",), "DEFINER=`a`@`%`", "DEFINER=`b`@`i`"),
+        (("role=b@i",), "DEFINER=`role`", "DEFINER=`b`@`i`"),
+        (("`x@y=z`@`h`='it''s'@'%.example.org'",), "DEFINER=`x@y=z`@`h`", "DEFINER=`it's`@`%.example.org`"),
+        (("a@h=new`b@i",), "", ""),
+        (("a@h",), "", ""),
+        (("a@h=b@i", "a@H=c@i"), "", ""),
+        (("a@h=*",), "", ""),
+        (("=b@i",), "", ""),
+    ],
+)
+def test_definers_become_others(pairs: tuple[str, ...], before: str, after: str) -> None:
+    if not after:
+        with pytest.raises(UsageError, match="-definer"):
+            Definers.parse(True, pairs)
+        return
+    for form in ("CREATE {} VIEW v AS SELECT 1", "ALTER {} EVENT e ENABLE"):
+        assert Definers.parse(True, pairs).of(form.format(before)) == form.format(after)
+
+
+def test_definers_are_mapped_or_left_out() -> None:
+    with pytest.raises(UsageError, match="contradict"):
+        Definers.parse(False, ("a@h=b@i",))

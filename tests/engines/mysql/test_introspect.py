@@ -12,6 +12,7 @@ from tests.engines.mysql.sources import opened
 from dbtool.engines.mysql import introspect
 from dbtool.engines.mysql.engine import MysqlEngine
 from dbtool.engines.mysql.flavour import flavour_of
+from dbtool.engines.mysql.table_facts import is_by_number
 from dbtool.errors import NotFoundError
 from dbtool.model.connection import Connection
 from dbtool.model.database import Table
@@ -144,3 +145,26 @@ def test_databases_but_the_systems_own(mariadb_server: MysqlServer, mysql_databa
     found = MysqlEngine().databases(mariadb_server.connection("nowhere"))
     assert mysql_database.database in found
     assert not {"mysql", "information_schema", "performance_schema", "sys"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("column_type", "expected"),
+    [
+        ("enum('a','b')", False),
+        ("enum('a','')", True),
+        ("enum('')", True),
+        ("enum('''')", False),
+        ("enum('it''s','its')", False),
+        ("enum('a,b',',')", False),
+        ("ENUM('a','A')", True),
+        ("set('é','e')", True),
+        ("set('x','y','')", True),
+        ("set('x','y')", False),
+        ("enum('😀','😁')", True),
+        ("enum('a','a ')", True),
+        ("varchar(10)", False),
+        ("int", False),
+    ],
+)
+def test_which_labels_are_told_apart_by_numbers_only(column_type: str, expected: bool) -> None:
+    assert is_by_number(column_type) == expected

@@ -13,6 +13,7 @@ from tests.conftest import Sql, connect_mysql
 from tests.engines.mysql.archives import HandMade
 
 from dbtool.engines.base import Task
+from dbtool.engines.mysql.definers import Definers
 from dbtool.engines.mysql.execute import MissingDefiners
 from dbtool.engines.mysql.flavour import flavour_of
 from dbtool.engines.mysql.foreign import translation_for
@@ -49,7 +50,7 @@ def loader_for(
         flavour = flavour_of(session)
         translation = translation_for(session, flavour)
     given: dict[str, Any] = {
-        "with_definers": True,
+        "definers": Definers(),
         "with_local_infile": True,
         "compares": True,
         "missing_definers": MissingDefiners(),
@@ -188,6 +189,31 @@ def test_the_empty_value_of_an_enum_needs_the_comparison(
         load(loader, archive, frame)
 
 
+def test_values_that_look_the_same_are_told_apart_by_their_numbers(
+    mysql_matrix_database: Connection, mysql_sql: Sql, way: str
+) -> None:
+    mysql_sql(
+        mysql_matrix_database,
+        "SET sql_mode = ''; CREATE TABLE t (e enum('3', '', 'a', 'A'), s set('', '4', 'b'), id int)",
+    )
+    archive = HandMade()
+    columns = [("e", "enum('3','','a','A')", "n"), ("s", "set('','4','b')", "n"), ("id", "int", "n")]
+    values = [(None, None), (0, 0), (1, 1), (2, 4), (3, 5), (4, 7)]
+    rows = [
+        ",".join("NULL" if value is None else str(value) for value in (*pair, number)).encode()
+        for number, pair in enumerate(values)
+    ]
+    frame = archive.table("t", columns, *rows)
+    archive.tables[0].details["select"] = ["CAST(`e` AS UNSIGNED)", "CAST(`s` AS UNSIGNED)", "`id`"]
+    with loader_for(mysql_matrix_database, archive, way) as loader:
+        load(loader, archive, frame)
+        assert loader.tally(0).digest == archive.tables[0].digest
+    found = mysql_sql(
+        mysql_matrix_database, "SELECT CAST(e AS UNSIGNED), CAST(s AS UNSIGNED) FROM t ORDER BY id"
+    )
+    assert found == values
+
+
 def test_a_row_larger_than_a_packet(mysql_matrix_database: Connection, mysql_sql: Sql) -> None:
     mysql_sql(mysql_matrix_database, "CREATE TABLE t (id int PRIMARY KEY, b longblob)")
     mysql_sql(mysql_matrix_database, "SET GLOBAL local_infile = 1, GLOBAL max_allowed_packet = 1048576")
@@ -303,7 +329,9 @@ def test_definers_are_kept_or_left_out(mysql_matrix_database: Connection, mysql_
     assert ["ghost" in note and "PROCEDURE p" in note for note in missing.notes()] == [True]
     mysql_sql(mysql_matrix_database, "DROP PROCEDURE p")
     missing = MissingDefiners()
-    with loader_for(mysql_matrix_database, archive, with_definers=False, missing_definers=missing) as loader:
+    with loader_for(
+        mysql_matrix_database, archive, definers=Definers(are_kept=False), missing_definers=missing
+    ) as loader:
         make(loader, archive, placed)
     ((found,),) = mysql_sql(mysql_matrix_database, definer, (mysql_matrix_database.database,))
     assert found.startswith("root@")

@@ -11,6 +11,7 @@ from tests.conftest import Sql, back_ticked
 
 from dbtool.engines.mysql import journal, staging
 from dbtool.engines.mysql.connect import connect, load_session_settings
+from dbtool.engines.mysql.definers import Definers
 from dbtool.engines.mysql.definitions import objects_of
 from dbtool.engines.mysql.execute import Executor, MissingDefiners
 from dbtool.engines.mysql.flavour import flavour_of
@@ -85,7 +86,7 @@ class Place:
         self.flavour = flavour_of(self.session)
         load_session_settings(self.session, self.flavour)
         self.translation = translation_for(self.session, self.flavour)
-        self.executor = Executor(self.session, self.translation, True, MissingDefiners())
+        self.executor = Executor(self.session, self.translation, Definers(), MissingDefiners())
 
     def stage(self, *statements: str) -> Journal:
         """Restore these statements beside the final database."""

@@ -66,17 +66,18 @@ class ArrayInsert:
         self,
         session: pymysql.connections.Connection[Any],
         table: str,
-        columns: Sequence[str],
+        columns: Sequence[tuple[str, str]],
         most_bytes: int,
     ) -> None:
-        """`most_bytes` is the server's max_allowed_packet. Raises what the driver raises."""
+        """`columns` are names, each with the expression that takes its value, such as "?". `most_bytes` is the
+        server's max_allowed_packet. Raises what the driver raises."""
         driver: Any = session
         self._session = driver
         self._most_bytes = most_bytes
         self._waits, self._counts = 0, (0, 0)
         self._types = _STRING_TYPE * len(columns)
-        listed = ", ".join(quote_identifier(column) for column in columns)
-        marks = ", ".join("?" * len(columns))
+        listed = ", ".join(quote_identifier(name) for name, _ in columns)
+        marks = ", ".join(mark for _, mark in columns)
         statement = f"INSERT INTO {quote_identifier(table)} ({listed}) VALUES ({marks})"  # noqa: S608
         self._session._execute_command(_PREPARE, statement.encode("utf-8", "surrogateescape"))
         answer = self._session._read_packet().get_all_data()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.mysql import bulk
 from dbtool.engines.mysql.after import statements_of
+from dbtool.engines.mysql.definers import Definers, has_definer, without_definer
 from dbtool.engines.mysql.flavour import Flavour
 from dbtool.engines.mysql.foreign import Translation
 from dbtool.engines.mysql.messages import explain, is_lost, number_of, text_of
@@ -44,17 +45,10 @@ _CHANGED_MEANING = {
     1266: "it was given another storage engine",
 }
 
-_DEFINER = re.compile(
-    r"\A(?P<start>\s*(?:CREATE|ALTER)(?:\s+OR\s+REPLACE)?(?:\s+AGGREGATE)?(?:\s+ALGORITHM\s*=\s*\w+)?)"
-    r"\s+DEFINER\s*=\s*"
-    r"(?:`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)?|'(?:[^']|'')*'(?:@'(?:[^']|'')*')?|[^\s`'@]+(?:@\S+)?)",
-    re.IGNORECASE,
-)
-
 _ENABLES = re.compile(r"\s*ALTER\s+EVENT\b", re.IGNORECASE)
 
 _DEFINER_ADVICE = (
-    "the account may not make objects for other definers: restore with --no-owner, or "
+    "the account may not make objects for other definers: restore with --no-owner, map them with --definer, or "
     "GRANT {} ON *.* TO the account"
 )
 _FUNCTION_ADVICE = "SET GLOBAL log_bin_trust_function_creators = 1, or restore as an account with SUPER"
@@ -69,11 +63,6 @@ _ADVICE = {
     1231: "this server does not know the value: was it backed up from another kind or version?",
 }
 _DEFINER_DENIED = 1227
-
-
-def without_definer(statement: str) -> str:
-    """A CREATE statement without its DEFINER clause: whoever runs it becomes the definer."""
-    return _DEFINER.sub(lambda match: match["start"], statement, count=1)
 
 
 def without_enabling(statements: Iterable[str]) -> tuple[str, ...]:
@@ -121,13 +110,13 @@ class Executor:
         self,
         session: Session,
         translation: Translation,
-        with_definers: bool,
+        definers: Definers,
         missing_definers: MissingDefiners,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._session = session
         self._translation = translation
-        self._with_definers = with_definers
+        self._definers = definers
         self._missing_definers = missing_definers
         self._stopped = stopped
         self._is_changed = True
@@ -140,9 +129,7 @@ class Executor:
     def statements(self, sql: str) -> tuple[str, ...]:
         """What is run for an object of the archive: its statements, as this server takes them."""
         found = self._translation.of(statements_of(sql))
-        if not self._with_definers:
-            found = [without_definer(statement) for statement in found]
-        return tuple(found)
+        return tuple(self._definers.of(statement) for statement in found)
 
     def make(self, item: SchemaObject, sql: str) -> None:
         """Make an object of the archive. `SqlError` names it, and the statement."""
@@ -199,7 +186,7 @@ class Executor:
                 "end it, or wait for it, and restore again",
             )
         advice = _ADVICE.get(number)
-        if number == _DEFINER_DENIED and _DEFINER.match(statement):
+        if number == _DEFINER_DENIED and has_definer(statement):
             right = "SET USER" if self._translation.target.is_mariadb else "SET_ANY_DEFINER, SYSTEM_USER"
             advice = _DEFINER_ADVICE.format(right)
         advice = advice or explain(error, what).hint

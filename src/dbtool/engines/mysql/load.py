@@ -12,6 +12,7 @@ from dbtool.engines.base import Tally, Task
 from dbtool.engines.mysql import bulk
 from dbtool.engines.mysql.array_binding import ArrayInsert, TooLargeError
 from dbtool.engines.mysql.connect import connect, load_session_settings
+from dbtool.engines.mysql.definers import Definers
 from dbtool.engines.mysql.execute import (
     SQL_MODE,
     Executor,
@@ -25,6 +26,7 @@ from dbtool.engines.mysql.foreign import Translation
 from dbtool.engines.mysql.messages import explain, number_of
 from dbtool.engines.mysql.queries import value_of
 from dbtool.engines.mysql.quoting import STATEMENT_END, insert_prefix, quote_identifier
+from dbtool.engines.mysql.table_facts import is_by_number
 from dbtool.errors import InterruptedByUserError, VerificationError
 from dbtool.model.archive import ArchiveIndex, Frame, SchemaObject, TableSummary
 from dbtool.model.connection import Connection
@@ -64,7 +66,7 @@ class MysqlLoader:
         index: ArchiveIndex,
         flavour: Flavour,
         translation: Translation,
-        with_definers: bool,
+        definers: Definers,
         with_local_infile: bool,
         compares: bool,
         missing_definers: MissingDefiners,
@@ -94,7 +96,7 @@ class MysqlLoader:
             array_binding=self._uses_arrays,
         )
         self._executor = Executor(
-            self._session, translation, with_definers, missing_definers, stopped=self._stopped.is_set
+            self._session, translation, definers, missing_definers, stopped=self._stopped.is_set
         )
         self._reader: bulk.RowReader | None = None
         self._is_set_for_rows = False
@@ -199,7 +201,10 @@ class MysqlLoader:
             if self._array is not None:
                 self._array[1].close()
                 self._array = None
-            columns = [name for name, _ in table.columns]
+            columns = [
+                (name, "CAST(? AS UNSIGNED)" if kind == "n" and is_by_number(column_type) else "?")
+                for (name, column_type), kind in zip(table.columns, table.details["kinds"], strict=True)
+            ]
             self._array = number, ArrayInsert(self._session, table.name, columns, self._most_bytes)
         limit = min(_SENT_BYTES, self._most_bytes // 2)
         return self._array[1].run(_parameters(text, limit))
@@ -292,10 +297,16 @@ class MysqlLoader:
 def _load_statement(table: TableSummary) -> bytes:
     """Bytes go into their columns as they are, but for those that take text only: see the kinds."""
     columns, conversions = [], []
-    for number, ((name, _), kind) in enumerate(zip(table.columns, table.details["kinds"], strict=True)):
+    for number, ((name, column_type), kind) in enumerate(
+        zip(table.columns, table.details["kinds"], strict=True)
+    ):
         if kind == "j":
             columns.append(f"@v{number}")
             conversions.append(f"{quote_identifier(name)} = CONVERT(@v{number} USING utf8mb4)")
+        elif kind == "n" and is_by_number(column_type):
+            # As text, the number of a label might be the text of another.
+            columns.append(f"@v{number}")
+            conversions.append(f"{quote_identifier(name)} = CAST(@v{number} AS UNSIGNED)")
         else:
             columns.append(quote_identifier(name))
     text = (

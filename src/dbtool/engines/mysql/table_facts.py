@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +24,9 @@ _NUMBERS = frozenset(
 )
 # Kept as so many bytes, but shown as text, which the server does not take back as bytes.
 _BYTES_BELOW_TEXT = {"uuid": 16, "inet6": 16, "inet4": 4}
+_PASSED_OVER = frozenset({"Mn", "Me", "Cc", "Cf"})  # categories of Unicode: accents, controls
+# A label of an ENUM, or a member of a SET, in a column's type.
+_LABEL = re.compile(r"'((?:[^']|'')*)'")
 # Columns whose order in an index is the order in which the server compares them with a literal. Not
 # among them: ENUM and SET, which an index orders by number and a comparison by text; FLOAT and DOUBLE.
 _CUTTABLE = frozenset(
@@ -187,7 +192,27 @@ def _kind(column: ColumnFacts, flavour: Flavour) -> str:
     data_type = column.data_type.lower()
     if data_type == "json" and not flavour.is_mariadb:
         return "j"
-    return "n" if data_type in _NUMBERS else "s"
+    return "n" if data_type in _NUMBERS or is_by_number(column.type) else "s"
+
+
+def is_by_number(column_type: str) -> bool:
+    """Whether the values of an ENUM or a SET are told apart by their numbers only.
+
+    So it is where a label is the empty text, which is also how an ENUM's value 0 and a SET without
+    members look; and where two labels may be the same to their collation, which servers let pass unless they
+    are strict.
+    """
+    if not column_type.lower().startswith(("enum(", "set(")):
+        return False
+    labels = [_folded(label) for label in _LABEL.findall(column_type)]
+    return "" in labels or len(set(labels)) < len(labels)
+
+
+def _folded(label: str) -> str:
+    """A label without what the more generous collations pass over."""
+    plain = unicodedata.normalize("NFKD", label.replace("''", "'")).casefold().rstrip(" ")
+    kept = (character for character in plain if unicodedata.category(character) not in _PASSED_OVER)
+    return "".join("?" if character > "\uffff" else character for character in kept)
 
 
 def _expression(column: ColumnFacts, flavour: Flavour) -> str:
@@ -200,6 +225,8 @@ def _expression(column: ColumnFacts, flavour: Flavour) -> str:
         return f"CAST({name} AS DOUBLE)" if casts else f"{name} * 1e0"
     if data_type in _BYTES_BELOW_TEXT:
         return f"CAST({name} AS BINARY({_BYTES_BELOW_TEXT[data_type]}))"
+    if is_by_number(column.type):
+        return f"CAST({name} AS UNSIGNED)"
     return name
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dbtool.engines.base import Stage, TargetOptions
 from dbtool.engines.mysql import accounts, end_of_time, journal, recover, replace, staging
 from dbtool.engines.mysql.connect import connect, load_session_settings
+from dbtool.engines.mysql.definers import Definers
 from dbtool.engines.mysql.definitions import objects_of
 from dbtool.engines.mysql.execute import Executor, MissingDefiners
 from dbtool.engines.mysql.flavour import Flavour, flavour_of
@@ -49,6 +50,7 @@ class MysqlTarget:
         self._index = index
         self._options = options
         self._name = options.database
+        self._definers = Definers.parse(options.with_owners, options.definers)
         self._session: Session | None = None
         self._flavour: Flavour
         self._translation: Translation
@@ -119,7 +121,7 @@ class MysqlTarget:
         return str.lower if int(mode or 0) else str
 
     def _executor(self) -> Executor:
-        return Executor(self._control, self._translation, self._options.with_owners, self._missing_definers)
+        return Executor(self._control, self._translation, self._definers, self._missing_definers)
 
     def restore_globals(self, script: bytes) -> None:
         """Make users and roles that are missing."""
@@ -273,7 +275,7 @@ class MysqlTarget:
                 self._index,
                 self._flavour,
                 self._translation,
-                with_definers=self._options.with_owners,
+                definers=self._definers,
                 with_local_infile=self._takes_local,
                 compares=self._options.compare,
                 missing_definers=self._missing_definers,
