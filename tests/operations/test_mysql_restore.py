@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import MakeDatabase, Sql, back_ticked, start_mysql
+from tests.conftest import MYSQL_MATRIX, MakeDatabase, Sql, back_ticked, start_mysql
 from tests.fidelity.mysql_awkward import build_awkward
 from tests.fidelity.mysql_picture import Picture, difference, take_picture
 from tests.mysql_logical import backup, bring_back
@@ -27,15 +27,17 @@ from dbtool.errors import (
     NotFoundError,
     RefusedError,
     SqlError,
+    UsageError,
     VerificationError,
 )
 from dbtool.failpoints import VARIABLE
 from dbtool.model.backup import Metadata
 from dbtool.model.connection import Connection
+from dbtool.operations.restore import RestoreReport
 from dbtool.operations.verify import verify_resolved
 from dbtool.progress import Silent
 from dbtool.rows import tally_inserts
-from dbtool.servers.mysql import MysqlServer
+from dbtool.servers.mysql import MysqlServer, Settings
 from dbtool.storage.local import LocalStore
 
 SOURCE = (
@@ -515,6 +517,88 @@ def test_definers(source: Connection, tmp_path: Path, target: Connection, mysql_
     assert definer.startswith("root@")
 
 
+def remarks(report: RestoreReport) -> list[str]:
+    """The report's notes, but for that of a server's setting."""
+    return [note for note in report.notes if "local_infile" not in note]
+
+
+def test_definers_of_everything_are_mapped_or_left_out(
+    mysql_matrix_server: MysqlServer, make_mysql_database: MakeDatabase, tmp_path: Path, mysql_sql: Sql
+) -> None:
+    source = make_mysql_database(mysql_matrix_server)
+    target = source.with_database(f"target_{next(_names)}_of_{source.database}")
+    control = source.with_database("")
+    old, other = "DEFINER=`old``one`@`here`", "DEFINER=`other`@`%`"
+    mysql_sql(control, "CREATE USER new@`%`, `old``one`@here; GRANT ALL ON *.* TO `old``one`@here")
+    mysql_sql(
+        source,
+        [
+            "CREATE TABLE t (id int)",
+            f"CREATE {old} PROCEDURE p() SELECT 'DEFINER=`old``one`@`here`'",
+            f"CREATE {other} FUNCTION f() RETURNS int DETERMINISTIC RETURN 1",
+            f"CREATE {old} VIEW v AS SELECT 1 AS one",
+            f"CREATE {other} VIEW w AS SELECT * FROM v",
+            f"CREATE {old} TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.id = 1",
+            f"CREATE {old} EVENT e ON SCHEDULE EVERY 1 DAY STARTS '2035-01-01 00:00:00' DO DELETE FROM t",
+            f"CREATE {other} EVENT o ON SCHEDULE EVERY 1 DAY STARTS '2035-01-01 00:00:00' DISABLE DO DELETE FROM t",
+        ],
+    )
+    if mysql_matrix_server.flavour_name == "mariadb":
+        mysql_sql(
+            source, ["SET sql_mode = 'ORACLE'", f"CREATE {old} PACKAGE k AS FUNCTION f RETURN int; END"]
+        )
+    found = " UNION ".join(
+        f"SELECT {name}, definer FROM information_schema.{place} WHERE {schema} = %s"
+        for name, place, schema in (
+            ("routine_name", "routines", "routine_schema"),
+            ("table_name", "views", "table_schema"),
+            ("trigger_name", "triggers", "trigger_schema"),
+            ("event_name", "events", "event_schema"),
+        )
+    )
+    mysql_sql(control, "DROP USER `old``one`@here")
+    try:
+        backup(source, tmp_path)
+        report = bring_back(tmp_path, target, definers=("`old``one`@HERE=new@%",))
+        definers = {
+            str(name): str(definer) for name, definer in mysql_sql(target, found, (target.database,) * 4)
+        }
+        assert {name for name, definer in definers.items() if definer == "new@%"} >= {"p", "v", "g", "e"}
+        assert definers.get("k", "new@%") == "new@%"
+        assert {definers[name] for name in ("f", "w", "o")} == {"other@%"}
+        body = (
+            "SELECT routine_definition LIKE '%%old``one%%' FROM information_schema.routines "
+            "WHERE routine_schema = %s AND routine_name = 'p'"
+        )
+        assert mysql_sql(target, body, (target.database,)) == [(1,)]
+        # Who is not there is named, with what waits for them.
+        assert ["'other'@'%'" in note and "FUNCTION f" in note for note in remarks(report)] == [True]
+        status = "SELECT event_name, status FROM information_schema.events WHERE event_schema = %s ORDER BY 1"
+        states = mysql_sql(target, status, (target.database,))
+        assert states == [("e", "ENABLED"), ("o", "DISABLED")]
+        report = bring_back(tmp_path, target, replace=True, definers=("*=new@%",))
+        assert {definer for _, definer in mysql_sql(target, found, (target.database,) * 4)} == {"new@%"}
+        assert remarks(report) == []
+        report = bring_back(tmp_path, target, replace=True, with_owners=False)
+        (definer,) = {definer for _, definer in mysql_sql(target, found, (target.database,) * 4)}
+        assert definer.startswith("root@")
+        assert mysql_sql(target, status, (target.database,)) == states
+        assert remarks(report) == []
+    finally:
+        mysql_sql(control, f"DROP USER new@`%`; DROP DATABASE IF EXISTS {back_ticked(target.database)}")
+
+
+def test_definers_are_not_mapped_by_nonsense(
+    source: Connection, taken: Metadata, target: Connection, tmp_path: Path, mysql_sql: Sql
+) -> None:
+    before = databases(mysql_sql, source)
+    for wrong in ({"definers": ("nobody",)}, {"definers": ("a=b",), "with_owners": False}):
+        with pytest.raises(UsageError, match="-definer") as caught:
+            bring_back(tmp_path, target, **wrong)
+        assert caught.value.exit_code is ExitCode.USAGE
+    assert databases(mysql_sql, source) == before
+
+
 def test_users_are_made_on_request(
     source: Connection, target: Connection, tmp_path: Path, mysql_sql: Sql
 ) -> None:
@@ -827,3 +911,33 @@ def test_history_does_not_cross_the_version_that_moved_the_end_of_time(
     if goes_to_later:
         assert b"restore this on MariaDB 10.11 to 11.4" in done.stderr
         assert mysql_sql(by_hand, "SHOW TABLES") == []
+
+
+@pytest.mark.parametrize("account", ["root", "owner"])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.matrix) for name in MYSQL_MATRIX])
+def test_a_server_that_logs_statements(name: str, account: str, tmp_path: Path, mysql_sql: Sql) -> None:
+    """InnoDB refuses changes of low isolation levels there, and who may not say otherwise must do with it."""
+    settings: Settings = {
+        "binlog_format": "STATEMENT",
+        "transaction_isolation": "READ-COMMITTED",
+        "log_bin_trust_function_creators": "1",
+        "gtid_mode" if name.startswith("mysql") else "server_id": "OFF" if name.startswith("mysql") else "7",
+        "local_infile": "1",
+    }
+    if name.startswith("mysql"):
+        settings = {**settings, "enforce_gtid_consistency": "OFF"}
+    with start_mysql(name, settings) as server:
+        root = server.connection("shop")
+        mysql_sql(
+            root.with_database(""),
+            "CREATE DATABASE shop; CREATE USER owner@`%`; GRANT ALL PRIVILEGES ON `shop%`.* TO owner@`%`",
+        )
+        mysql_sql(root, ["SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", *SOURCE])
+        backup(root, tmp_path)
+        target = server.connection("shop_again", account)
+        report = bring_back(tmp_path, target, with_owners=False)
+        assert report.compared
+        again = root.with_database("shop_again")
+        assert difference(take_picture(again), take_picture(root), ["tables", "rows", "views"]) == []
+        bring_back(tmp_path, target, replace=True, with_owners=False)
+        assert difference(take_picture(again), take_picture(root), ["tables", "rows", "views"]) == []
