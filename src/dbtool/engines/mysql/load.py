@@ -49,8 +49,8 @@ _DDL_THREADS_SINCE = 80027
 _DDL_BUFFER_BYTES = 64 << 20
 
 _LOCAL_IS_OFF = frozenset({1148, 3948, 4166})  # the server takes no LOAD DATA LOCAL
-# Unknown command; not in this protocol; too many marks, or prepared statements.
-_NO_ARRAYS = frozenset({1047, 1295, 1390, 1461})
+# Unknown command; not in this protocol; too many marks, or prepared statements; statements are logged.
+_NO_ARRAYS = frozenset({1047, 1295, 1390, 1461, 4033})
 _TRUNCATED = 1265
 
 # In these the rows' bytes go unchanged into statements and come unchanged out of them.

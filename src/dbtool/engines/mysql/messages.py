@@ -36,6 +36,10 @@ _KNOWN: dict[int, tuple[type[DbtoolError], str]] = {
     1290: (DbtoolError, "an option of the server forbids it, such as read_only"),
     1317: (DbtoolError, "somebody cancelled it at the server; run it again"),
     1412: (DbtoolError, "somebody changed a table's definition meanwhile; run it again"),
+    1665: (
+        DbtoolError,
+        "the server logs statements, and cannot log these: SET GLOBAL binlog_format = ROW;",
+    ),
     1836: (DbtoolError, "the server is read-only (a replica, perhaps): use the primary"),
     1969: (DbtoolError, "max_statement_time ended it at the server"),
     3024: (DbtoolError, "max_execution_time ended it at the server"),

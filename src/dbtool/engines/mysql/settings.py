@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dbtool.engines.mysql.queries import variables
 from dbtool.engines.mysql.quoting import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ _LOAD = {
     "restrict_fk_on_non_standard_key": "OFF",
     "system_versioning_insert_history": "ON",
     "alter_algorithm": "DEFAULT",
+    "binlog_format": "ROW",  # what is logged are the rows as they came, whatever way they took
 }
 # MariaDB loads an empty table in bulk with it, but only from one thread: whoever loads decides there.
 _LOAD_MYSQL = {
@@ -89,6 +91,9 @@ def load_session_settings(session: pymysql.connections.Connection[Any], flavour:
     """Make the session take values exactly as they were read, and checks that the source made already
     not be made again. `unique_checks` stays on for MariaDB. Raises what the driver raises."""
     _set(session, _LOAD if flavour.is_mariadb else {**_LOAD, **_LOAD_MYSQL})
+    # Where the account may not change that, InnoDB takes changes at the higher levels only.
+    if variables(session, "binlog_format", scope="SESSION").get("binlog_format") == "STATEMENT":
+        session.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def control_session_settings(session: pymysql.connections.Connection[Any]) -> None:
