@@ -28,7 +28,8 @@ from tests.engines.mysql.transfer import (
 from dbtool.engines.mysql.bulk import RowReader, abort, execute_raw, load_local
 from dbtool.engines.mysql.connect import connect
 from dbtool.engines.mysql.messages import readable_errors
-from dbtool.errors import ConnectionFailedError
+from dbtool.engines.mysql.queries import rows_of
+from dbtool.errors import ConnectionFailedError, DbtoolError
 from dbtool.model.connection import Connection
 from dbtool.rows import insert_to_load, text_of
 
@@ -109,8 +110,9 @@ def test_the_driver_itself_gives_no_file(open_link: Open) -> None:
     """Even on a connection that may load: only `load_local` answers such a wish."""
     session = open_link(local_infile=True)
     scratch_table(session, "a TEXT")
-    with pytest.raises(RuntimeError, match="local_infile option is false"):
+    with pytest.raises(pymysql.OperationalError, match="asked for a file of this machine, and got none"):
         session.query(LOAD.format(file="'/etc/hostname'", table="copy"))
+    assert not session.open
     other = open_link(local_infile=True)
     with pytest.raises(pymysql.OperationalError, match="something else"):
         execute_raw(other, LOAD.format(file="'/etc/hostname'", table="bulk`.`copy"))
@@ -253,15 +255,17 @@ def hostile_server(answer: bytes, honest_answers: int) -> Iterator[tuple[int, li
 
 @pytest.mark.parametrize("honest_answers", range(3))
 @pytest.mark.parametrize("local_infile", [False, True])
-@pytest.mark.parametrize("use", ["execute", "read"])
+@pytest.mark.parametrize("use", ["execute", "read", "query"])
 def test_a_server_that_wants_a_file_gets_none(
     implementation: Any, honest_answers: int, local_infile: bool, use: str
 ) -> None:
     """In answer to the login, to what is set then, and to any statement."""
     with hostile_server(_GIVE_ME_A_FILE, honest_answers) as (port, received):
         connection = Connection("mysql", "d", "127.0.0.1", port, "u", tls_mode="disable")
-        with pytest.raises((pymysql.OperationalError, ConnectionFailedError, RuntimeError)):
+        with pytest.raises(DbtoolError) as caught, readable_errors("talking"):
             talk_to(connection, local_infile, use)
+        assert isinstance(caught.value, ConnectionFailedError), caught.value
+        assert caught.value.hint
     content = Path("/etc/passwd").read_bytes()
     assert len(received) > honest_answers
     assert not any(content[:20] in data for data in received)
@@ -272,6 +276,8 @@ def talk_to(connection: Connection, local_infile: bool, use: str) -> None:
         for _ in range(3):
             if use == "execute":
                 execute_raw(session, "DO 1")
+            elif use == "query":
+                rows_of(session, "SELECT 1")
             else:
                 read_all(RowReader(session), "SELECT 1", "n")
 

@@ -421,10 +421,32 @@ def test_a_forbidden_database_and_too_many_and_a_locked_account(
 
 def test_a_way_to_log_in_that_is_not_known() -> None:
     with (
-        pytest.raises(ConnectionFailedError, match="method that dbtool does not know"),
-        malicious("parsec") as server,
+        pytest.raises(ConnectionFailedError, match="method that dbtool does not know") as caught,
+        malicious("authentication_gss_client") as server,
     ):
         connect.connect(server.connection)
+    assert "authentication_gss_client" in caught.value.message
+    assert "parsec" in str(caught.value.hint)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("tls_mode", ["disable", "require"])
+def test_parsec(mysql_sql: Sql, tls_mode: str) -> None:
+    with start_mysql("mariadb118", {"plugin_load_add": "auth_parsec.so"}) as server:
+        how = "VIA parsec USING PASSWORD('se crét')"
+        with account(mysql_sql, server, "somebody", how) as connection:
+            known = replace(connection, password="se crét", tls_mode=tls_mode)
+            assert asked(known, "SELECT CURRENT_USER()") == "somebody@%"
+            over_socket = server.connection("mysql", "somebody", through_socket=True)
+            assert asked(replace(over_socket, password="se crét"), "SELECT 1") == 1
+            assert "refuses user" in failure(replace(known, password="wrong")).message
+            assert "without a password" in failure(replace(known, password=None)).message
+
+
+def test_a_server_that_only_says_parsec_is_refused() -> None:
+    with malicious("parsec") as server:
+        failure(server.connection)
+        assert not any(b"the password" in content for content in server.heard)
 
 
 # A server, or somebody in between, that is up to something

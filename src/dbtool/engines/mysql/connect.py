@@ -179,13 +179,12 @@ def _attempt(
     local_infile: bool,
     array_binding: bool,
 ) -> pymysql.connections.Connection[Any]:
-    import pymysql.connections
-
+    from dbtool.engines.mysql.driver import DriverConnection
     from dbtool.engines.mysql.login import METHODS
 
     context = None if tls_mode == "disable" else tls_context(address, tls_mode)
     timeout = connection.connect_timeout_seconds
-    session: Any = pymysql.connections.Connection(
+    session: Any = DriverConnection(
         host=address.host,
         port=address.port,
         unix_socket=address.socket,

@@ -229,8 +229,8 @@ def _locked(attempt: _Attempt) -> _Words:
 def _method(attempt: _Attempt) -> _Words:
     return (
         f'user "{attempt.user}" logs in by a method that dbtool does not know: {attempt.reason}',
-        "It knows: caching_sha2_password, sha256_password, mysql_native_password, ed25519, unix_socket, "
-        "PAM and LDAP over TLS.",
+        "It knows: caching_sha2_password, sha256_password, mysql_native_password, ed25519, parsec, "
+        "unix_socket, PAM and LDAP over TLS.",
     )
 
 
@@ -238,6 +238,13 @@ def _unsafe(attempt: _Attempt) -> _Words:
     return (
         f"refused to log in at {attempt.place}: {attempt.reason}, and others could read it on the way",
         "Use TLS (--tls-mode verify-full, or require), or the server's socket.",
+    )
+
+
+def _untrusted(attempt: _Attempt) -> _Words:
+    return (
+        f"what answers at {attempt.place} is not to be trusted: {attempt.reason}",
+        "Is it the server that is meant? Check host and port; --tls-mode verify-full lets it prove who it is.",
     )
 
 
@@ -253,6 +260,7 @@ _NUMBERS: dict[int, _Explain] = {
     **dict.fromkeys((1820, 1862), _expired),
     **dict.fromkeys((1251, 2059, 2061), _method),
     2026: _tls_not_offered,
+    2027: _untrusted,
     3118: _locked,
     4151: _locked,
     3159: _tls_wanted,

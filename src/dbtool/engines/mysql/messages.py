@@ -20,6 +20,7 @@ _RETRY_HINT = "others changed the same rows; run it again"
 _KNOWN: dict[int, tuple[type[DbtoolError], str]] = {
     **dict.fromkeys((1044, 1045, 1142, 1143, 1227, 1370, 1419, 1698), (RefusedError, _RIGHTS_HINT)),
     **dict.fromkeys((1053, 1077, 1079, 1080, 2006, 2013, 2055, 3169), (ConnectionFailedError, _LOST_HINT)),
+    2027: (ConnectionFailedError, "is it the server that is meant, and nothing in between?"),
     **dict.fromkeys(
         (1927, 3024, 4031), (ConnectionFailedError, "a time limit, or somebody, ended the session")
     ),
