@@ -17,7 +17,7 @@ from dbtool.engines.mysql.definitions import objects_of
 from dbtool.engines.mysql.dependents import outside_keys
 from dbtool.engines.mysql.execute import Executor
 from dbtool.engines.mysql.journal import Journal, Script
-from dbtool.engines.mysql.messages import number_of, readable_errors
+from dbtool.engines.mysql.messages import number_of, readable_errors, text_of
 from dbtool.engines.mysql.quoting import qualified, quote_identifier
 from dbtool.errors import BusyError, RefusedError, SqlError
 from dbtool.failpoints import reach
@@ -74,6 +74,7 @@ class Swap:
         with readable_errors("preparing to put the backup in its place"):
             written.phase = journal.SWAPPING
             written.write(self._session)
+            written.make_durable(self._session)
         try:
             with readable_errors("putting the backup in its place"):
                 self._make_room()
@@ -152,7 +153,7 @@ class Swap:
         try:
             self.undo()
         except Exception as error:
-            reason = str(error).splitlines()[0]
+            reason = text_of(error)
             self._notes.append(
                 f"the swap into {self._journal.final} failed half-way and could not be undone ({reason}): "
                 f"the next restore into it finishes or undoes it; its journal is in {self._journal.database}"
@@ -269,13 +270,14 @@ class Swap:
         try:
             written.phase = journal.DONE
             written.write_head(self._session)
+            written.make_durable(self._session)
             reach("swap-done")
             if written.old:
                 staging.drop(self._session, written.old)
             left = written.database
             staging.drop(self._session, written.database)
         except Exception as error:
-            reason = str(error).splitlines()[0]
+            reason = text_of(error)
             self._notes.append(
                 f"all is restored, but {left} could not be dropped ({reason}): the next restore does it"
             )

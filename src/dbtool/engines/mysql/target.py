@@ -21,7 +21,7 @@ from dbtool.engines.mysql.flavour import Flavour, flavour_of
 from dbtool.engines.mysql.foreign import Translation, translation_for
 from dbtool.engines.mysql.journal import Journal
 from dbtool.engines.mysql.load import MysqlLoader, Remembered
-from dbtool.engines.mysql.messages import readable_errors
+from dbtool.engines.mysql.messages import readable_errors, text_of
 from dbtool.engines.mysql.queries import value_of
 from dbtool.engines.mysql.restore_plan import RestorePlan, make_plan
 from dbtool.engines.mysql.selection import choose_from_index
@@ -353,7 +353,7 @@ class MysqlTarget:
             else:
                 staging.drop(self._control, written.database)
         except Exception as error:
-            reason = str(error).splitlines()[0]
+            reason = text_of(error)
             self.notes.append(
                 f"the unfinished database {written.database} could not be dropped ({reason}): "
                 f"the next restore into {self._name} does it"
