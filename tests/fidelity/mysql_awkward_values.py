@@ -386,6 +386,13 @@ def _vectors(dialect: Dialect) -> Iterator[str]:
     yield insert(
         "vectors", "id, v, w", [*rows, f"9, {convert}('[0.1,0.2,0.7]'), {convert}('[10, 0.333333343]')"]
     )
+    # Bytes that no text of a number gives, and those that clients and scripts escape: 0, 9, 10, 13, 26, 39, 92.
+    yield "CREATE TABLE vectors_of_bytes (id int PRIMARY KEY, v vector(2))"
+    raw = ["0000008001000000", "0000000000000080", "0a0d1a275c09003f", "ffff7f7fffff7fff"]
+    taken = raw if not dialect.mariadb else raw[:3]  # MariaDB takes no infinity and no NaN
+    yield insert("vectors_of_bytes", "id, v", [*(f"{n}, X'{v}'" for n, v in enumerate(taken)), "9, NULL"])
+    yield "CREATE TABLE vectors_wide (id int PRIMARY KEY, v vector(1536) NOT NULL)"
+    yield insert("vectors_wide", "id, v", [f"{n}, REPEAT(X'5c27{n:02x}3f', 1536)" for n in range(1, 40)])
 
 
 def _addresses(dialect: Dialect) -> Iterator[str]:

@@ -856,63 +856,6 @@ def test_what_the_other_flavour_does_not_have_is_named(
     assert "from_mariadb" not in databases(mysql_sql, over)
 
 
-# ---- The end of time
-
-
-@pytest.fixture(scope="module")
-def later_server() -> Iterator[MysqlServer]:
-    """A MariaDB on the other side of 11.5 than the machine's own."""
-    with start_mysql("mariadb118") as server:
-        yield server
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize("goes_to_later", [True, False])
-def test_history_does_not_cross_the_version_that_moved_the_end_of_time(
-    mariadb_server: MysqlServer,
-    later_server: MysqlServer,
-    make_mysql_database: MakeDatabase,
-    mysql_sql: Sql,
-    tmp_path: Path,
-    goes_to_later: bool,
-) -> None:
-    servers = (mariadb_server, later_server) if goes_to_later else (later_server, mariadb_server)
-    source, target = (make_mysql_database(server) for server in servers)
-    mysql_sql(
-        source,
-        [
-            "CREATE TABLE past (id int PRIMARY KEY) WITH SYSTEM VERSIONING",
-            "CREATE TABLE other (id int PRIMARY KEY)",
-            "INSERT INTO past VALUES (1), (2)",
-            "DELETE FROM past WHERE id = 1",
-        ],
-    )
-    backup(source, tmp_path)
-    with pytest.raises(RefusedError, match="past: the history of a table cannot be restored across"):
-        bring_back(tmp_path, target)
-    assert mysql_sql(target, "SHOW TABLES") == []
-    bring_back(tmp_path, target, "other")
-    assert mysql_sql(target, "SHOW TABLES") == [("other",)]
-
-    # By hand the script stops too, before a row that is current is taken for one of the past.
-    by_hand = make_mysql_database(servers[1])
-    (archive,) = tmp_path.glob("full_*/*.sql.zst")
-    script = subprocess.run(["zstd", "-dcq", str(archive)], stdout=subprocess.PIPE, check=True).stdout
-    client = [
-        str(servers[1].bin_directory / "mariadb"),
-        "--no-defaults",
-        "-uroot",
-        "--comments",
-        "--binary-mode",
-    ]
-    client += [f"--socket={servers[1].socket_file}", f"--database={by_hand.database}"]
-    done = subprocess.run(client, input=script, capture_output=True)
-    assert done.returncode == 1
-    if goes_to_later:
-        assert b"restore this on MariaDB 10.11 to 11.4" in done.stderr
-        assert mysql_sql(by_hand, "SHOW TABLES") == []
-
-
 @pytest.mark.parametrize("account", ["root", "owner"])
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.matrix) for name in MYSQL_MATRIX])
 def test_a_server_that_logs_statements(name: str, account: str, tmp_path: Path, mysql_sql: Sql) -> None:
@@ -941,3 +884,25 @@ def test_a_server_that_logs_statements(name: str, account: str, tmp_path: Path, 
         assert difference(take_picture(again), take_picture(root), ["tables", "rows"]) == []
         bring_back(tmp_path, target, replace=True, with_owners=False)
         assert difference(take_picture(again), take_picture(root), ["tables", "rows"]) == []
+
+
+@pytest.mark.matrix
+def test_vectors_are_found_by_their_index(tmp_path: Path, mysql_sql: Sql) -> None:
+    with start_mysql("mariadb118") as server:
+        source = server.connection("searched")
+        mysql_sql(source.with_database(""), "CREATE DATABASE searched")
+        mysql_sql(
+            source,
+            [
+                "CREATE TABLE v (id int AUTO_INCREMENT PRIMARY KEY, e vector(3) NOT NULL, "
+                "VECTOR INDEX near (e) M=6 DISTANCE=euclidean)",
+                "INSERT INTO v (e) SELECT VEC_FromText(CONCAT('[', seq, ',', seq % 7, ',0.1]')) FROM seq_1_to_500",
+            ],
+        )
+        backup(source, tmp_path)
+        target = source.with_database(f"{source.database}_again")
+        bring_back(tmp_path, target)
+        assert same(target, source) == []
+        query = "SELECT id FROM v ORDER BY VEC_DISTANCE(e, VEC_FromText('[250,5,0]')) LIMIT 5"
+        assert mysql_sql(target, query) == mysql_sql(source, query)
+        assert mysql_sql(target, f"EXPLAIN {query}")[0][5] == "near"

@@ -9,7 +9,7 @@ from typing import Any
 
 from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.buckets import bucket_bytes
-from dbtool.engines.mysql import after, code, end_of_time, introspect, rights
+from dbtool.engines.mysql import after, code, history, introspect, rights
 from dbtool.engines.mysql.connect import connect, dump_session_settings
 from dbtool.engines.mysql.counting import RowCounts, to_be_counted
 from dbtool.engines.mysql.globals import read_globals
@@ -21,7 +21,7 @@ from dbtool.engines.mysql.queries import value_of
 from dbtool.engines.mysql.reader import MysqlReader
 from dbtool.engines.mysql.selection import choose_tables
 from dbtool.engines.mysql.snapshot import HeldSnapshot, Wanted
-from dbtool.engines.mysql.table_facts import HISTORY_SUFFIX, TableFacts, tables
+from dbtool.engines.mysql.table_facts import TableFacts, tables
 from dbtool.engines.mysql.wellformed import Finding
 from dbtool.errors import BusyError, RefusedError
 from dbtool.failpoints import reach
@@ -124,6 +124,10 @@ class MysqlSource:
         orders = {table: definition.keys for table, definition in definitions.items()}
         facts = tables(name, listing, orders, held.flavour, warnings)
         facts = [item for item in facts if item.table.name in definitions]
+        self._end_of_time = history.end_of_time(held.session, held.flavour)
+        for item in facts:
+            if item.table.details.get("from_suffix") == history.HISTORY_SUFFIX:
+                item.table.details["end_of_time"] = self._end_of_time
         identities = {item.table.name: item.table.identity for item in facts}
         objects.add_tables(definitions, identities, chosen is not None)
         if chosen is None:
@@ -152,7 +156,7 @@ class MysqlSource:
 
     @property
     def _has_history(self) -> bool:
-        return any(facts.table.details.get("from_suffix") == HISTORY_SUFFIX for facts in self._facts)
+        return any(facts.table.details.get("end_of_time") for facts in self._facts)
 
     # ---- schema --------------------------------------------------------------------------------
 
@@ -166,8 +170,7 @@ class MysqlSource:
 
     def before_data(self) -> Iterator[Block]:
         """The header, sequences and tables."""
-        guarded = self._has_history and end_of_time.needs_guard(self._held.flavour)
-        yield self._header(end_of_time.GUARD if guarded else "")
+        yield self._header(history.guard(self._end_of_time) if self._has_history else "")
         yield from after.blocks(self._objects.parts, FrameKind.BEFORE_DATA)
 
     def schema_sql(self) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtool import rows
 from dbtool.engines.base import Tally, Task
-from dbtool.engines.mysql import bulk
+from dbtool.engines.mysql import bulk, history
 from dbtool.engines.mysql.array_binding import ArrayInsert, TooLargeError
 from dbtool.engines.mysql.connect import connect, load_session_settings
 from dbtool.engines.mysql.definers import Definers
@@ -89,6 +89,7 @@ class MysqlLoader:
         self._uses_local = with_local_infile
         self._array: tuple[int, ArrayInsert] | None = None  # of a table
         self._most_bytes = 0
+        self._end_of_time = ""
         self._session: pymysql.connections.Connection[Any] = connect(
             connection,
             application_name="dbtool restore",
@@ -103,6 +104,7 @@ class MysqlLoader:
         try:
             load_session_settings(self._session, flavour)
             self._most_bytes = int(value_of(self._session, "SELECT @@max_allowed_packet"))
+            self._end_of_time = history.end_of_time(self._session, flavour)
         except BaseException:
             self.close()
             raise
@@ -150,7 +152,8 @@ class MysqlLoader:
             # In a transaction: a connection that breaks in the middle leaves nothing behind.
             self._session.begin()
             try:
-                affected, warnings = self._send(table, memoryview(text)[frame.prefix_bytes :], frame)
+                rows = memoryview(history.to_target(text, table, self._end_of_time))
+                affected, warnings = self._send(table, rows[frame.prefix_bytes :], frame)
                 remarks = warnings_of(self._session) if warnings else []
                 self._check(table, frame, affected, warnings, remarks)
             except BaseException:
@@ -262,7 +265,7 @@ class MysqlLoader:
                 self._reader = bulk.RowReader(self._session)
             stream = self._reader.stream
             kinds = summary.details["kinds"].encode("ascii")
-            self._reader.begin(_select_statement(summary), kinds, (), None, b"")
+            self._reader.begin(_select_statement(summary, self._end_of_time), kinds, (), None, b"")
             more = True
             while more:
                 stream.reset(b"")
@@ -346,8 +349,8 @@ def _statements(text: bytes, prefix: bytes) -> Iterator[bytes]:
         start = end + len(STATEMENT_END)
 
 
-def _select_statement(table: TableSummary) -> bytes:
+def _select_statement(table: TableSummary, end_of_time: str) -> bytes:
     """The same expressions that the backup read."""
-    expressions = ", ".join(table.details["select"])
+    expressions = ", ".join(history.expressions(table, end_of_time))
     source = quote_identifier(table.name) + table.details.get("from_suffix", "")
     return f"SELECT {expressions} FROM {source}".encode("utf-8", "surrogateescape")  # noqa: S608

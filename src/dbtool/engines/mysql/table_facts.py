@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbtool.engines.mysql.end_of_time import HISTORY_VERSION
 from dbtool.engines.mysql.flavour import Flavour
+from dbtool.engines.mysql.history import HISTORY_SUFFIX, HISTORY_VERSION
 from dbtool.engines.mysql.introspect import ColumnFacts, KeyPart, Listing, Partition, Relation
 from dbtool.engines.mysql.quoting import quote_identifier
 from dbtool.errors import RefusedError
 from dbtool.model.database import Column, Table
 
-HISTORY_SUFFIX = " FOR SYSTEM_TIME ALL"
 _CAST_AS_DOUBLE_VERSION = 80017
 # Identities of tables whose own the account may not see: no InnoDB table has one so high.
 _FIRST_OWN_IDENTITY = 1 << 60

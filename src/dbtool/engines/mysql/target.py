@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.base import Stage, TargetOptions
-from dbtool.engines.mysql import accounts, end_of_time, journal, recover, replace, staging
+from dbtool.engines.mysql import accounts, history, journal, recover, replace, staging
 from dbtool.engines.mysql.connect import connect, load_session_settings
 from dbtool.engines.mysql.definers import Definers
 from dbtool.engines.mysql.definitions import objects_of
@@ -26,7 +26,6 @@ from dbtool.engines.mysql.queries import value_of
 from dbtool.engines.mysql.restore_plan import RestorePlan, make_plan
 from dbtool.engines.mysql.selection import choose_from_index
 from dbtool.engines.mysql.swap_plan import Existing, write_plan
-from dbtool.engines.mysql.table_facts import HISTORY_SUFFIX
 from dbtool.errors import ConnectionFailedError, RefusedError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex, TableSummary
@@ -137,11 +136,8 @@ class MysqlTarget:
                 f"the backup holds a table {journal.TABLE}: it was taken of a restore that was not finished"
             )
         self._refuse_equal_names(plan)
-        backup = self._index.backup
-        end_of_time.refuse_other_end(
+        history.refuse_older(
             [table.name for table in self._index.tables if self._comes_with_history(table, chosen)],
-            backup["flavour"],
-            backup["server"]["version_number"],
             self._flavour,
         )
         return plan
@@ -149,7 +145,7 @@ class MysqlTarget:
     @staticmethod
     def _comes_with_history(table: TableSummary, chosen: frozenset[int] | None) -> bool:
         is_wanted = chosen is None or table.identity in chosen
-        return is_wanted and table.details.get("from_suffix") == HISTORY_SUFFIX
+        return is_wanted and table.details.get("from_suffix") == history.HISTORY_SUFFIX
 
     def _refuse_equal_names(self, plan: RestorePlan) -> None:
         """Names that are two in the backup may be one to this server."""
