@@ -903,6 +903,6 @@ def test_vectors_are_found_by_their_index(tmp_path: Path, mysql_sql: Sql) -> Non
         target = source.with_database(f"{source.database}_again")
         bring_back(tmp_path, target)
         assert same(target, source) == []
-        query = "SELECT id FROM v ORDER BY VEC_DISTANCE(e, VEC_FromText('[250,5,0]')) LIMIT 5"
+        query = "SELECT id FROM v ORDER BY VEC_DISTANCE(e, VEC_FromText('[250.3,5,0]')) LIMIT 2"
         assert mysql_sql(target, query) == mysql_sql(source, query)
         assert mysql_sql(target, f"EXPLAIN {query}")[0][5] == "near"

@@ -247,10 +247,10 @@ def test_what_a_routine_was_made_under() -> None:
 def test_a_letter_with_a_backslash_in_it() -> None:
     text = b"CREATE PROCEDURE p() SELECT '\xb3\x5c'".decode("utf-8", "surrogateescape")
     script = after.delimited(text, "big5")
-    assert script.startswith("charset big5\nDELIMITER ;;\n")
-    assert script.endswith("DELIMITER ;\ncharset utf8mb4\n")
+    assert script.startswith("\\C big5\nDELIMITER ;;\n")
+    assert script.endswith("DELIMITER ;\n\\C utf8mb4\n")
     assert after.statements_of(script) == [text]
-    assert "charset" not in after.delimited(text, "latin1")
+    assert "\\C" not in after.delimited(text, "latin1")
 
 
 @given(

@@ -31,7 +31,7 @@ _SAVED = (
     "character_set_results",
     "collation_connection",
 )
-_CLIENT_LINE = re.compile(r"^(?:DELIMITER (\S+)|charset \w+)\n", re.MULTILINE)
+_CLIENT_LINE = re.compile(r"^(?:DELIMITER (\S+)|\\C \w+)\n", re.MULTILINE)
 # Character sets in which a byte of a letter may be a backslash: the client programs must know them to
 # see where a string ends.
 _TREACHEROUS = frozenset({"big5", "cp932", "gb18030", "gbk", "sjis"})
@@ -138,7 +138,8 @@ def delimited(statement: str, charset: str = "utf8mb4") -> str:
     # A body that ends in a semicolon, or in a comment, must not run into the delimiter.
     text = f"DELIMITER {delimiter}\n{statement}\n{delimiter}\nDELIMITER ;\n"
     if is_treacherous(statement, charset):
-        return f"charset {charset}\n{text}charset utf8mb4\n"
+        # The long name of this command is none to clients in binary mode, and a semicolon would be sent.
+        return f"\\C {charset}\n{text}\\C utf8mb4\n"
     return text
 
 

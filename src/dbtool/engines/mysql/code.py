@@ -6,15 +6,16 @@ kept in the character set that it is stored in; what is no UTF-8 is in strings a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from dbtool.engines.lexical import Token, tokens
+from dbtool.engines.lexical import Kind, Token, tokens
 from dbtool.engines.mysql.after import SCHEMA_SETTINGS, delimited, is_treacherous
 from dbtool.engines.mysql.flavour import Flavour
 from dbtool.engines.mysql.introspect import Relation
+from dbtool.engines.mysql.messages import number_of
 from dbtool.engines.mysql.queries import rows_of, stored_text, warnings_of
 from dbtool.engines.mysql.quoting import quote_identifier, quote_literal
 from dbtool.engines.mysql.schema import name_of, view_without_database
@@ -46,6 +47,10 @@ UNION ALL SELECT 'e', EVENT_NAME, STATUS, LAST_ALTERED FROM information_schema.E
 _LIBRARY_VERSION = 90200
 # The order in which routines are made: a package's body needs the package.
 _ROUTINE_ORDER = ("LIBRARY", "FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY")
+# Behind these words stands a name, and behind those a body.
+_NAMED = frozenset({"FUNCTION", "PROCEDURE", "EVENT", "PACKAGE", "BODY"})
+_BODIES = frozenset({"BEGIN", "RETURN", "DO", "AS", "IS"})
+_PARSE_ERROR = 1064
 _BROKEN_VIEW = 1356
 _NO_DEFINER = 1449
 
@@ -120,7 +125,13 @@ def views(session: Session, database: str, relations: tuple[Relation, ...]) -> l
 
 
 def _view(session: Session, database: str, name: str) -> CodeObject:
-    shown, numbers = _show_create(session, "VIEW", name)
+    try:
+        shown, numbers = _show_create(session, "VIEW", name)
+    except Exception as error:
+        if number_of(error) != _PARSE_ERROR:
+            raise
+        # MySQL does not understand what it has written down itself: of letters whose bytes hold a backslash.
+        return CodeObject(kind="VIEW", name=name, text=f"-- view {quote_identifier(name)}", is_broken=True)
     text, reads, calls = view_without_database(shown["create view"], database)
     return CodeObject(
         kind="VIEW",
@@ -149,6 +160,9 @@ def _shown(
     charset = shown.get("character_set_client") or "utf8mb4"
     if database is not None:
         text = trigger_without_database(text, database)
+        text = _with_names_in_its_charset(session, text, (name, str(table)), charset)
+    elif not charset.startswith("utf8"):
+        text = _in_one_charset(session, text, charset)
     return CodeObject(
         kind=kind,
         name=name,
@@ -170,6 +184,50 @@ def _show_create(session: Session, kind: str, name: str) -> tuple[dict[str, str]
         row: Mapping[str, Any] = dict(zip(names, cursor.fetchone() or (), strict=False))
         numbers = {number for number, _ in warnings_of(session)} if kind == "VIEW" else set()
     return {column: _decoded(value) for column, value in row.items() if value is not None}, numbers
+
+
+def _with_names_in_its_charset(session: Session, text: str, names: Sequence[str], charset: str) -> str:
+    """A trigger's definition whose own name and table are in the character set of its body: MySQL writes
+    those in UTF-8, MariaDB does not."""
+    if charset.startswith("utf8"):
+        return text
+    for token in reversed(_head(text, "ROW")):
+        if token.kind is Kind.QUOTED and name_of(token) in names:
+            end = token.start + len(token.text)
+            text = text[: token.start] + _converted(session, token.text, charset) + text[end:]
+    return text
+
+
+def _in_one_charset(session: Session, text: str, charset: str) -> str:
+    """A routine's or event's definition throughout in the character set that its body is in: the server
+    writes the name and the comment in UTF-8."""
+    edits: list[tuple[int, str, str]] = []
+    depth, last = 0, ""
+    for token in tokens(text, "mysql"):
+        if token.kind is Kind.QUOTED and last in _NAMED:
+            edits.append((token.start, token.text, _converted(session, token.text, charset)))
+        elif token.kind is Kind.STRING and last == "COMMENT" and depth == 0:
+            edits.append((token.start, token.text, _converted(session, token.text, charset)))
+            break
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        last = token.word
+        if depth == 0 and last in _BODIES:
+            break
+    for start, old, new in reversed(edits):
+        text = text[:start] + new + text[start + len(old) :]
+    return text
+
+
+def _converted(session: Session, text: str, charset: str) -> str:
+    """UTF-8 as the bytes of another character set, where that has all of its letters."""
+    if text.isascii() or any("\ud800" <= character <= "\udfff" for character in text):
+        return text
+    literal = f"_utf8mb4 x'{text.encode().hex()}'"
+    converted = f"CONVERT({literal} USING {charset})"
+    ((content, is_same),) = rows_of(
+        session, f"SELECT HEX({converted}), CONVERT({converted} USING utf8mb4) = BINARY {literal}"
+    )
+    return bytes.fromhex(str(content)).decode("utf-8", "surrogateescape") if is_same else text
 
 
 def _decoded(value: Any) -> str:

@@ -217,7 +217,10 @@ def _column(item: _Item, names: Names) -> str:
     _edit_database(edits, item.tokens, names.database)
     for place, token in enumerate(item.tokens):
         if token.kind is Kind.STRING and _is_not_utf8(token.text):
-            edits.replace(token.start, token.start + len(token.text), _in_hexadecimal(token.text))
+            # The name of a character set may stand right before it, and would take the x for its own.
+            space = " " if item.text[: token.start][-1:].isalnum() else ""
+            written = space + _in_hexadecimal(token.text)
+            edits.replace(token.start, token.start + len(token.text), written)
         if item.words[place : place + 2] == ("CHARACTER", "SET"):
             charset = item.tokens[place + 2]
             follows = item.words[place + 3] if place + 3 < len(item.words) else ""
@@ -225,7 +228,6 @@ def _column(item: _Item, names: Names) -> str:
             if follows != "COLLATE" and collation and _differs_elsewhere(charset.text, names):
                 end = charset.start + len(charset.text)
                 edits.replace(end, end, f" COLLATE {collation}")
-            break
     return edits.done()
 
 
@@ -235,7 +237,7 @@ def _differs_elsewhere(charset: str, names: Names) -> bool:
     MariaDB can be told so for each. MySQL remembers where a collation was said, and shows it ever after,
     so there it is said only where it must be.
     """
-    return names.is_mariadb or charset.lower() == "utf8mb4"
+    return (names.is_mariadb and charset.lower() != "binary") or charset.lower() == "utf8mb4"
 
 
 def _options(text: str, found: Sequence[Token], names: Names) -> str:

@@ -120,6 +120,12 @@ def _facts(
             f"table {relation.name} has only generated columns: no statement can make its rows again",
             "name the other tables with -tablename, or give it a column of its own",
         )
+    for column in stored:
+        if column.charset == "binary" and "?" in column.type and flavour.is_mariadb:
+            warnings.append(
+                f"table {relation.name}: the labels of {column.name} are bytes; those that the server shows as ? "
+                "come back as that"
+            )
     index, parts = _key(keys, {column.name for column in stored})
     key = tuple(str(part.name) for part in parts)
     if key and ends and ends not in key:
