@@ -9,7 +9,7 @@ from typing import Any
 
 from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.buckets import bucket_bytes
-from dbtool.engines.mysql import after, code, history, introspect, rights
+from dbtool.engines.mysql import after, code, history, introspect, rights, server_state
 from dbtool.engines.mysql.connect import connect, dump_session_settings
 from dbtool.engines.mysql.counting import RowCounts, to_be_counted
 from dbtool.engines.mysql.globals import read_globals
@@ -95,6 +95,9 @@ class MysqlSource:
             self.warnings.append(
                 "all is read on one connection: the account may take no lock under which several could begin"
             )
+        self._history = server_state.history_length(session, flavour)
+        if warning := server_state.temporary_tables_warning(session):
+            self.warnings.append(warning)
         before = code.fingerprint(session, name)
         for _ in range(_LOOKS):
             warnings = list(self.warnings)
@@ -272,6 +275,9 @@ class MysqlSource:
         with readable_errors("holding the snapshot"):
             self._held.check()
             values = list(self._objects.sequence_values(self._held.session))
+            history_now = server_state.history_length(self._held.session, self._held.flavour)
+        if warning := server_state.history_warning(self._history, history_now):
+            self.warnings.append(warning)
         yield from after.blocks(values, FrameKind.SEQUENCES)
         yield from after.blocks(self._objects.parts, FrameKind.AFTER_DATA)
         yield from after.blocks(self._objects.parts, FrameKind.LAST)
