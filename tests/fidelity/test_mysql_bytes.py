@@ -18,6 +18,7 @@ LATIN1 = (
     "CREATE FUNCTION f_é() RETURNS varchar(20) CHARACTER SET latin1 DETERMINISTIC COMMENT 'café ÿ' RETURN 'café ÿ€'",
     "CREATE FUNCTION g() RETURNS int DETERMINISTIC RETURN (SELECT COUNT(*) FROM té WHERE sü = 'COMMENT é')",
     "CREATE PROCEDURE `p``ü`(`ä` int) COMMENT 'it''s ü' BEGIN SELECT 'é' AS `ä`; END",
+    "CREATE PROCEDURE q() MODIFIES SQL DATA CREATE TEMPORARY TABLE passing (id int COMMENT 'Ã©') COMMENT 'Ã©'",
     "CREATE TABLE té (id int COMMENT 'é', sü varchar(20) DEFAULT 'é', e enum('é','ü') DEFAULT 'ü', "
     "g varchar(30) AS (CONCAT(sü, 'é')) VIRTUAL, CONSTRAINT cé CHECK (sü <> 'ä')) DEFAULT CHARSET latin1 COMMENT 'äö'",
     "INSERT INTO té (id, sü, e) VALUES (1, 'é', 'é'), (2, 'ÿ€', 'ü')",

@@ -240,7 +240,7 @@ def check_counts(connection: Connection, mysql_sql: Sql, create: str, workers: i
                 assert list(source.after_data())
             else:
                 with pytest.raises(
-                    VerificationError, match=rf"t: its chunks have \d+ rows, the table has {ROWS}"
+                    VerificationError, match=rf"t: its chunks have [\d,]+ rows, the table has {ROWS:,}"
                 ):
                     list(source.after_data())
 

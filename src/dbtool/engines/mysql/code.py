@@ -50,6 +50,13 @@ _ROUTINE_ORDER = ("LIBRARY", "FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY")
 # Behind these words stands a name, and behind those a body.
 _NAMED = frozenset({"FUNCTION", "PROCEDURE", "EVENT", "PACKAGE", "BODY"})
 _BODIES = frozenset({"BEGIN", "RETURN", "DO", "AS", "IS"})
+# Of a procedure; where another word stands, its body begins.
+_CHARACTERISTICS = frozenset(
+    {
+        *("COMMENT", "CONTAINS", "DATA", "DEFINER", "DETERMINISTIC", "INVOKER", "LANGUAGE", "MODIFIES", "NO"),
+        *("NOT", "READS", "SECURITY", "SQL"),
+    }
+)
 _PARSE_ERROR = 1064
 _BROKEN_VIEW = 1356
 _NO_DEFINER = 1449
@@ -202,20 +209,25 @@ def _in_one_charset(session: Session, text: str, charset: str) -> str:
     """A routine's or event's definition throughout in the character set that its body is in: the server
     writes the name and the comment in UTF-8."""
     edits: list[tuple[int, str, str]] = []
-    depth, last = 0, ""
+    depth, last, is_procedure, is_named = 0, "", False, False
     for token in tokens(text, "mysql"):
-        if token.kind is Kind.QUOTED and last in _NAMED:
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if token.kind is Kind.QUOTED and last in _NAMED and not is_named:
+            is_named, is_procedure = True, last == "PROCEDURE"
             edits.append((token.start, token.text, _converted(session, token.text, charset)))
         elif token.kind is Kind.STRING and last == "COMMENT" and depth == 0:
             edits.append((token.start, token.text, _converted(session, token.text, charset)))
             break
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        last = token.word
-        if depth == 0 and last in _BODIES:
+        elif is_named and depth == 0 and token.text != ")" and _begins_body(token, is_procedure):
             break
+        last = token.word
     for start, old, new in reversed(edits):
         text = text[:start] + new + text[start + len(old) :]
     return text
+
+
+def _begins_body(token: Token, is_procedure: bool) -> bool:
+    return token.word in _BODIES or (is_procedure and token.word not in _CHARACTERISTICS)
 
 
 def _converted(session: Session, text: str, charset: str) -> str:

@@ -22,6 +22,7 @@ from dbtool.engines.mysql.queries import value_of
 from dbtool.engines.mysql.table_facts import TableFacts
 from dbtool.errors import VerificationError
 from dbtool.model.database import Table
+from dbtool.text import counted
 
 if TYPE_CHECKING:
     from dbtool.engines.mysql.queries import Session
@@ -78,11 +79,11 @@ class RowCounts:
         """Wait for all counts. Raises VerificationError where the chunks of a table have not its rows."""
         for number, count in self._counts.items():
             with readable_errors("counting rows"):
-                counted = count.result()
+                there = count.result()
             read = rows.get(number, 0)
-            if counted != read:
+            if there != read:
                 raise VerificationError(
-                    f"{tables[number].qualified_name}: its chunks have {read} rows, the table has {counted}",
+                    f"{tables[number].qualified_name}: its chunks have {counted(read, 'row')}, the table has {there:,}",
                     "its index may be damaged, or of another version of its collation: CHECK TABLE tells, "
                     "ALTER TABLE … FORCE mends",
                 )
