@@ -89,5 +89,9 @@ class InterruptedByUserError(DbtoolError):
     exit_code = ExitCode.INTERRUPTED
 
 
+class NeedsFullError(DbtoolError):
+    """A differential cannot be exact here. `message` is the reason; whoever asked takes a full instead."""
+
+
 class SqlError(DbtoolError):
     """The server refused a statement."""

@@ -74,7 +74,8 @@ class ArchiveReader:
         if frame.table is None:
             return f"{self.name}: frame {number} ({frame.kind.value})"
         table = self.index.tables[frame.table]
-        return f"{self.name}: frame {number} (data of {table.schema}.{table.name})"
+        what = "keys removed from" if frame.kind is FrameKind.REMOVED else "data of"
+        return f"{self.name}: frame {number} ({what} {table.schema}.{table.name})"
 
     def read(self, number: int) -> bytes:
         """The plain text of a frame, checked against every checksum that speaks of it."""

@@ -16,7 +16,8 @@ RESTORE = "RESTORE.md"
 SCHEMA = "schema.sql"
 GLOBALS = "globals.sql"
 RECORDS = "records"
-MANIFEST = ".backup_diff/manifest.json"
+DIFFERENTIALS = ".backup_diff"
+MANIFEST = f"{DIFFERENTIALS}/manifest.json"
 CATALOGUE = "backup_catalog.json"
 
 _LONGEST_DATABASE_BYTES = 150  # leaves room for type, stamp and suffix within the 255 of file systems
@@ -75,10 +76,42 @@ def id_parts(name: str) -> tuple[BackupType, str, str] | None:
     word, database, stamp = match.groups()
     by_word = {word: kind for kind, word in _TYPE_WORDS.items()}
     try:
-        moment = datetime.fromisoformat(_STAMP.sub(r"\1-\2-\3T\4:\5:\6+00:00", stamp))
+        moment = _moment_of(stamp)
     except ValueError:
         return None
     return by_word[word], database, moment.isoformat()
+
+
+def differential_folder(full_folder: str, moment: datetime) -> str:
+    """Where a differential that begins at `moment` lies: below the folder of its full."""
+    return f"{full_folder}/{DIFFERENTIALS}/{utc_stamp(moment)}"
+
+
+def is_stamp(name: str) -> bool:
+    """Whether it is written like `20251101_120000`."""
+    return _STAMP.fullmatch(name) is not None
+
+
+def full_of(folder: str) -> str | None:
+    """The folder of the full below which a differential's folder lies; None if it is no such folder."""
+    full, _, stamp = folder.rpartition(f"/{DIFFERENTIALS}/")
+    return full if full and stamp and "/" not in stamp else None
+
+
+def folder_moment(folder: str) -> str:
+    """The start that a backup's folder tells, ISO 8601 in UTC; empty if it tells none."""
+    parts = id_parts(folder)
+    if parts is not None:
+        return parts[2]
+    stamp = folder.rpartition("/")[2]
+    try:
+        return _moment_of(stamp).isoformat() if is_stamp(stamp) else ""
+    except ValueError:
+        return ""
+
+
+def _moment_of(stamp: str) -> datetime:
+    return datetime.fromisoformat(_STAMP.sub(r"\1-\2-\3T\4:\5:\6+00:00", stamp))
 
 
 def main_file_name(type: BackupType, database: str, moment: datetime) -> str:  # noqa: A002

@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from dbtool.catalog import names
+from dbtool.catalog.index import read_entries
 from dbtool.catalog.running import RunningBackup
-from dbtool.catalog.stored import StoredBackup, backup_folders, has_metadata, moment, read_folder
-from dbtool.errors import BusyError, NotFoundError, UsageError
-from dbtool.model.backup import BackupType, Status
+from dbtool.catalog.stored import (
+    StoredBackup,
+    backup_folders,
+    differential_folders,
+    has_metadata,
+    moment,
+    read_folder,
+)
+from dbtool.errors import BusyError, NotFoundError, UsageError, VerificationError
+from dbtool.model.backup import BackupType, ParentLink, Status
 from dbtool.storage.base import Store
 from dbtool.storage.open import open_store
 from dbtool.text import printable
@@ -63,23 +71,67 @@ class Repository:
 
         Use the result as a context manager: leaving it without `complete` makes it a failed backup.
         """
+        facts = _facts(id, type, database, engine, started)
+        return self._claim(RunningBackup(self.store, id, facts))
+
+    def begin_differential(
+        self,
+        base: StoredBackup,
+        id: str,  # noqa: A002
+        *,
+        database: str,
+        engine: str,
+        started: datetime,
+    ) -> RunningBackup:
+        """Claim a folder below that of the full `base`, and begin a differential in it, as `begin` does.
+
+        Its metadata must name `RunningBackup.parent`. `BusyError` if one was begun in the same second;
+        `RefusedError` or `VerificationError` if the base is not completed and whole.
+        """
+        whole = base.completed()
+        if whole.type is not BackupType.FULL or names.full_of(base.folder) is not None:
+            raise ValueError(f"{base.id} is no full backup")
+        if base.file_sha256 is None:
+            raise VerificationError(f"nothing is known of the metadata.json of {printable(base.id)}")
         facts = {
-            "id": id,
-            "type": type.value,
-            "database": database,
-            "engine": engine,
-            "timestamp_start": started.astimezone(timezone.utc).isoformat(),
+            **_facts(id, BackupType.DIFFERENTIAL, database, engine, started),
+            "parent": whole.id,
         }
-        running = RunningBackup(self.store, id, facts)
-        if next(self.store.list(f"{id}/"), None) is not None or not running.start():
-            raise BusyError(f"there is already a backup {printable(id)}", "try again")
+        folder = names.differential_folder(base.folder, started)
+        return self._claim(RunningBackup(self.store, folder, facts, ParentLink(whole.id, base.file_sha256)))
+
+    def _claim(self, running: RunningBackup) -> RunningBackup:
+        if next(self.store.list(f"{running.folder}/"), None) is not None or not running.start():
+            raise BusyError(f"there is already a backup {printable(running.folder)}", "try again")
         return running
 
     def read(self, id: str) -> StoredBackup:  # noqa: A002
-        """One backup, by its exact id; `NotFoundError` if there is none."""
-        if "/" in id or next(self.store.list(f"{id}/"), None) is None:
-            raise self._not_found(id)
-        return read_folder(self.store, id)
+        """One backup, by its exact id; `NotFoundError` if there is none.
+
+        Of a differential whose id nothing tells any more, the path of its folder is the id.
+        """
+        if "/" not in id and next(self.store.list(f"{id}/"), None) is not None:
+            return read_folder(self.store, id)
+        for folder in self._differential_folders(id):
+            backup = read_folder(self.store, folder)
+            if backup.id == id:
+                return backup
+        raise self._not_found(id)
+
+    def _differential_folders(self, id: str) -> list[str]:  # noqa: A002
+        """Where a differential of that id may lie: what its time says comes first."""
+        if names.full_of(id) is not None:
+            return [folder for folder in self.backup_folders() if folder == id]
+        parts = names.id_parts(id)
+        if parts is None or parts[0] is not BackupType.DIFFERENTIAL:
+            return []
+        folders = [folder for folder in self.backup_folders() if names.full_of(folder) is not None]
+        return sorted(folders, key=lambda folder: names.folder_moment(folder) != parts[2])
+
+    def differentials(self, full: StoredBackup) -> list[StoredBackup]:
+        """Every differential below a full, in whatever state, oldest first."""
+        found = [read_folder(self.store, folder) for folder in differential_folders(self.store, full.folder)]
+        return sorted(found, key=lambda backup: (backup.started, backup.id))
 
     def backup_folders(self) -> list[str]:
         """The folders that are, or were to become, backups."""
@@ -99,7 +151,7 @@ class Repository:
         """
         if reference == "latest":
             return Resolved(self, self._latest(database))
-        if names.is_backup_id(reference) or os.sep not in reference:
+        if names.is_backup_id(reference) or os.sep not in reference or names.full_of(reference):
             try:
                 return Resolved(self, self.read(reference))
             except NotFoundError:
@@ -108,7 +160,7 @@ class Repository:
         return resolve_path(reference)
 
     def _latest(self, database: str | None) -> StoredBackup:
-        for folder in sorted(self.backup_folders(), key=_newest_first):
+        for folder in self.folders_newest_first():
             backup = read_folder(self.store, folder)
             if backup.status is Status.COMPLETED and database in (None, backup.database):
                 return backup
@@ -117,8 +169,12 @@ class Repository:
             f"there is no completed backup{of} in {self.store.url}", "take one, or see `dbtool list`"
         )
 
+    def folders_newest_first(self) -> list[str]:
+        """Every backup's folder, by the time that it tells."""
+        return sorted(self.backup_folders(), key=_newest_first)
+
     def _not_found(self, id: str) -> NotFoundError:  # noqa: A002
-        known = self.backup_folders()
+        known = self._known_ids()
         near = [name for name in known if id and name.startswith(id)] or get_close_matches(id, known, 3, 0.5)
         if near:
             hint = "did you mean " + " or ".join(printable(name) for name in near[:3]) + "?"
@@ -126,10 +182,31 @@ class Repository:
             hint = "see `dbtool list`, or give the repository with -path"
         return NotFoundError(f"there is no backup {printable(id)} in {printable(self.store.url)}", hint)
 
+    def _known_ids(self) -> list[str]:
+        """The ids of all backups, as far as they are known without reading metadata."""
+        cached = read_entries(self.store) or {}
+        return [str(cached.get(folder, {}).get("id", folder)) for folder in self.backup_folders()]
 
-def _newest_first(folder: str) -> Any:
-    parts = names.id_parts(folder)
-    return -moment(parts[2] if parts else "").timestamp()
+
+def _facts(
+    id: str,  # noqa: A002
+    type: BackupType,  # noqa: A002
+    database: str,
+    engine: str,
+    started: datetime,
+) -> dict[str, Any]:
+    """What `running.json` says of a backup from the first moment on."""
+    return {
+        "id": id,
+        "type": type.value,
+        "database": database,
+        "engine": engine,
+        "timestamp_start": started.astimezone(timezone.utc).isoformat(),
+    }
+
+
+def _newest_first(folder: str) -> tuple[float, str]:
+    return (-moment(names.folder_moment(folder)).timestamp(), folder)
 
 
 def resolve_path(reference: str) -> Resolved:
@@ -140,11 +217,23 @@ def resolve_path(reference: str) -> Resolved:
     folder = path if path.is_dir() else path.parent
     if folder.parent == folder:
         raise UsageError(f"{printable(str(path))} is no backup", "give an id, `latest`, or a file's path")
-    repository = Repository(open_store(str(folder.parent)))
-    archive = None if path.is_dir() or path.name == names.METADATA else f"{folder.name}/{path.name}"
-    complete = has_metadata(repository.store, folder.name)
+    root, name = _split(folder)
+    repository = Repository(open_store(str(root)))
+    archive = None if path.is_dir() or path.name == names.METADATA else f"{name}/{path.name}"
+    complete = has_metadata(repository.store, name)
     if archive is not None and not complete:
         return Resolved(Repository(open_store(str(folder))), None, path.name)
-    if not complete and not names.is_backup_id(folder.name):
+    if not complete and not names.is_backup_id(name) and not names.full_of(name):
         raise NotFoundError(f"{printable(str(path))} is no backup", "give an id, `latest`, or a file's path")
-    return Resolved(repository, read_folder(repository.store, folder.name), archive)
+    return Resolved(repository, read_folder(repository.store, name), archive)
+
+
+def _split(folder: Path) -> tuple[Path, str]:
+    """A backup's folder as its repository and its name in it."""
+    full = folder.parent.parent
+    is_differential = folder.parent.name == names.DIFFERENTIALS and (
+        names.is_stamp(folder.name) or (folder / names.METADATA).exists()
+    )
+    if is_differential and full.parent != full:
+        return full.parent, f"{full.name}/{names.DIFFERENTIALS}/{folder.name}"
+    return folder.parent, folder.name

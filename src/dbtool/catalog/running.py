@@ -1,24 +1,32 @@
 """A backup being taken: its uploads, and its end as completed or failed.
 
-The order of writes is the promise: artefacts, chain manifest, `metadata.json` last. Killed at any
-point before that one, it is seen as interrupted.
+The order of writes is the promise: artefacts first, `metadata.json` last. Killed at any point before
+that one, it is seen as interrupted. What is written later, a chain's manifest and the catalogue, is
+only an index.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from types import TracebackType
 from typing import Any
 
 from dbtool import failpoints
-from dbtool.catalog import index, names, records
+from dbtool.catalog import index, manifest, names, records
 from dbtool.catalog import metadata as metadata_file
 from dbtool.catalog.heartbeat import Heartbeat
 from dbtool.catalog.stored import StoredBackup
-from dbtool.errors import BusyError, DbtoolError, InterruptedByUserError, NotFoundError, UsageError
-from dbtool.model.backup import Artefact, BackupType, Metadata, Status
+from dbtool.errors import (
+    BusyError,
+    DbtoolError,
+    InterruptedByUserError,
+    NeedsFullError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+)
+from dbtool.model.backup import Artefact, BackupType, Metadata, ParentLink, Status
 from dbtool.storage.base import Store, Upload
 
 
@@ -72,16 +80,22 @@ class ArtefactUpload:
 
 
 class RunningBackup:
-    """A claimed folder. End it with `complete` or `fail`; leaving the context fails it."""
+    """A claimed folder. End it with `complete` or `fail`; leaving the context fails it.
 
-    def __init__(self, store: Store, folder: str, facts: dict[str, Any]) -> None:
+    A differential that turns out to be none (`NeedsFullError`) leaves nothing behind.
+    """
+
+    def __init__(
+        self, store: Store, folder: str, facts: dict[str, Any], parent: ParentLink | None = None
+    ) -> None:
         self._store = store
         self._facts = facts
         self._heartbeat = Heartbeat(store, folder, facts)
         self._uploads: list[ArtefactUpload] = []
         self._ended = False
         self.folder = folder
-        self.id = folder
+        self.id = str(facts["id"])
+        self.parent = parent  # what the metadata must name, and find unchanged
         self.notes: list[str] = []  # what went wrong beside the backup itself, such as its catalogue entry
 
     def start(self) -> bool:
@@ -111,9 +125,11 @@ class RunningBackup:
         """Make it a completed backup. Once `metadata.json` is written nothing can fail it any more."""
         self._check(metadata)
         if metadata.type in (BackupType.FULL, BackupType.PARTIAL):
-            self._put_manifest()
+            manifest.write_first(self._store, self.folder, self.id)
+            failpoints.reach("manifest-written")
         data = metadata_file.encode(metadata)
         failpoints.reach("before-metadata")
+        self._check_parent()
         if not self._store.put_if_absent(f"{self.folder}/{names.METADATA}", data):
             raise BusyError(
                 f"backup {self.id} already has a metadata.json", "somebody else writes to this folder"
@@ -131,7 +147,25 @@ class RunningBackup:
     def _completed(self, metadata: Metadata, data: bytes) -> StoredBackup:
         """What `read_folder` would find. To read it again would be a second with 20,000 tables."""
         claimed = metadata_file.claimed_digest(data[-metadata_file.TAIL_BYTES :]) or ""
-        return StoredBackup(self.folder, self.folder, Status.COMPLETED, metadata, claimed)
+        digest = hashlib.sha256(data).hexdigest()
+        return StoredBackup(self.id, self.folder, Status.COMPLETED, metadata, claimed, file_sha256=digest)
+
+    def _check_parent(self) -> None:
+        """A differential whose base went or was changed meanwhile would be of no use to anybody."""
+        full_folder = names.full_of(self.folder)
+        if self.parent is None or full_folder is None:
+            return
+        digest = hashlib.sha256()
+        try:
+            for piece in self._store.get(f"{full_folder}/{names.METADATA}"):
+                digest.update(piece)
+        except NotFoundError:
+            digest = hashlib.sha256()
+        if digest.hexdigest() != self.parent.metadata_sha256:
+            raise RefusedError(
+                f"the base {self.parent.id} was removed or changed while this differential was taken",
+                "take a full backup",
+            )
 
     def _check(self, metadata: Metadata) -> None:
         """Guard against a mistake of the caller that would make a backup nobody can use."""
@@ -139,6 +173,8 @@ class RunningBackup:
             raise ValueError("this backup has ended")
         if metadata.id != self.id:
             raise ValueError(f"metadata of {metadata.id} for backup {self.id}")
+        if metadata.parent != self.parent:
+            raise ValueError(f"metadata with the parent {metadata.parent} instead of {self.parent}")
         if not all(upload.committed for upload in self._kept()):
             raise ValueError("an artefact was not committed")
         if {upload.artefact for upload in self._kept()} != set(metadata.artefacts):
@@ -146,12 +182,6 @@ class RunningBackup:
 
     def _kept(self) -> list[ArtefactUpload]:
         return [upload for upload in self._uploads if not upload.aborted]
-
-    def _put_manifest(self) -> None:
-        with self._store.put(f"{self.folder}/{names.MANIFEST}") as upload:
-            upload.write(json.dumps({"base": self.id, "differentials": []}, indent=2).encode() + b"\n")
-            upload.commit()
-        failpoints.reach("manifest-written")
 
     def fail(self, error: BaseException | str) -> None:
         """Make it a failed backup, or a cancelled one an interrupted one, and remove its files.
@@ -162,15 +192,10 @@ class RunningBackup:
         """
         if self._ended:
             return
-        self._ended = True
-        self._heartbeat.stop()
         if not self._uploads and isinstance(error, (UsageError, NotFoundError)):
-            with contextlib.suppress(DbtoolError):
-                self._store.delete_folder(f"{self.folder}/")
+            self.withdraw()
             return
-        for upload in self._uploads:
-            with contextlib.suppress(OSError, DbtoolError):
-                upload.abort()
+        self._stop()
         with contextlib.suppress(DbtoolError):
             self._remove_files()
             failpoints.reach("failing")
@@ -179,12 +204,29 @@ class RunningBackup:
             self._store.delete(f"{self.folder}/{names.RUNNING}")
             index.refresh(self._store, self.folder)
 
+    def withdraw(self) -> None:
+        """Leave no trace of it: it was not this kind of backup that had to be taken. Never raises."""
+        if self._ended:
+            return
+        self._stop()
+        with contextlib.suppress(DbtoolError):
+            self._store.delete_folder(f"{self.folder}/")
+
+    def _stop(self) -> None:
+        self._ended = True
+        self._heartbeat.stop()
+        for upload in self._uploads:
+            with contextlib.suppress(OSError, DbtoolError):
+                upload.abort()
+
     def _remove_files(self) -> None:
         # metadata.json first: what has lost an artefact must not look whole for a moment.
         self._store.delete(f"{self.folder}/{names.METADATA}")
+        kept = (names.RUNNING, f"{names.RECORDS}/")
         for entry in list(self._store.list(f"{self.folder}/")):
-            kept = (names.RUNNING, f"{names.RECORDS}/")
-            if not entry.name[len(self.folder) + 1 :].startswith(kept):
+            name = entry.name[len(self.folder) + 1 :]
+            of_a_differential = name.startswith(f"{names.DIFFERENTIALS}/") and name != names.MANIFEST
+            if not name.startswith(kept) and not of_a_differential:
                 self._store.delete(entry.name)
 
     def _failure(self, error: BaseException | str) -> dict[str, Any]:
@@ -202,4 +244,7 @@ class RunningBackup:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.fail(error if error is not None else "it ended without being completed")
+        if isinstance(error, NeedsFullError) and self.parent is not None:
+            self.withdraw()
+        else:
+            self.fail(error if error is not None else "it ended without being completed")

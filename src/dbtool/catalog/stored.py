@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -10,19 +13,24 @@ from dbtool.catalog import heartbeat, names, records
 from dbtool.catalog import metadata as metadata_file
 from dbtool.catalog.records import Record
 from dbtool.errors import DbtoolError, NotFoundError, RefusedError, VerificationError
-from dbtool.model.backup import Metadata, Status
+from dbtool.model.backup import BackupType, Metadata, Status
 from dbtool.storage.base import Store
 
 #: The problem of a folder that tells nothing of a run: most likely a file was lost.
 LOST_METADATA = "it has no metadata.json"
+
+_ID_FIELD = re.compile(rb'\A\{\n  "id": ("(?:[^"\\\n]|\\.)*"),\n')
 
 
 @dataclass(frozen=True)
 class StoredBackup:
     """A backup as it lies in a repository.
 
-    `metadata` is None unless it was completed and is undamaged. `problem` says in one line why a
-    backup is not good for use. `running` is what `running.json` says, if there is one.
+    `folder` is its path in the repository: for a differential below that of its full, else the id.
+    `metadata` is None unless it was completed and is undamaged. `metadata_sha256` is the digest that
+    `metadata.json` claims for itself; `file_sha256` is that of all its bytes, which links of a chain
+    name. `problem` says in one line why a backup is not good for use. `running` is what
+    `running.json` says, if there is one.
     """
 
     id: str
@@ -33,6 +41,7 @@ class StoredBackup:
     records: list[Record] = field(default_factory=list)
     problem: str | None = None
     running: dict[str, Any] = field(default_factory=dict)
+    file_sha256: str | None = None
 
     @property
     def type(self) -> str:
@@ -40,7 +49,8 @@ class StoredBackup:
         if self.metadata:
             return self.metadata.type.value
         parts = names.id_parts(self.id)
-        return parts[0].value if parts else str(self.running.get("type", "unknown"))
+        unnamed = BackupType.DIFFERENTIAL.value if names.full_of(self.folder) else "unknown"
+        return parts[0].value if parts else str(self.running.get("type", unnamed))
 
     @property
     def database(self) -> str:
@@ -50,7 +60,7 @@ class StoredBackup:
         told = self.running or (self._failure.data if self._failure else {})
         if told.get("database"):
             return str(told["database"])
-        parts = names.id_parts(self.id)
+        parts = names.id_parts(self.id) or names.id_parts(names.full_of(self.folder) or "")
         return parts[1] if parts else ""
 
     @property
@@ -60,13 +70,21 @@ class StoredBackup:
             return self.metadata.timestamp_start
         if self.running.get("timestamp_start"):
             return str(self.running["timestamp_start"])
-        parts = names.id_parts(self.id)
-        return parts[2] if parts else ""
+        return names.folder_moment(self.id) or names.folder_moment(self.folder)
 
     @property
     def started(self) -> datetime:
         """`timestamp_start` as a time, for ordering."""
         return moment(self.timestamp_start)
+
+    @property
+    def base(self) -> str | None:
+        """The id of the full that a differential lies below; None for anything else."""
+        if names.full_of(self.folder) is None:
+            return None
+        return (
+            self.metadata.parent.id if self.metadata and self.metadata.parent else self.folder.split("/")[0]
+        )
 
     @property
     def _failure(self) -> Record | None:
@@ -107,8 +125,23 @@ def has_metadata(store: Store, folder: str) -> bool:
 
 
 def backup_folders(store: Store) -> list[str]:
-    """The folders of a repository that are, or were to become, backups."""
-    return [name for name in store.folders() if names.is_backup_id(name) or has_metadata(store, name)]
+    """The folders of a repository that are, or were to become, backups; differentials behind their full."""
+    found = []
+    for name in store.folders():
+        if names.is_backup_id(name) or has_metadata(store, name):
+            found += [name, *differential_folders(store, name)]
+    return found
+
+
+def differential_folders(store: Store, full_folder: str) -> list[str]:
+    """The folders of the differentials below a full's, in whatever state, oldest first."""
+    prefix = f"{full_folder}/{names.DIFFERENTIALS}"
+    below = store.folders(f"{prefix}/")
+    return [
+        f"{prefix}/{name}"
+        for name in below
+        if names.is_stamp(name) or has_metadata(store, f"{prefix}/{name}")
+    ]
 
 
 def read_folder(store: Store, folder: str) -> StoredBackup:
@@ -121,23 +154,58 @@ def read_folder(store: Store, folder: str) -> StoredBackup:
         return _without_metadata(store, folder, running)
     found = records.read_all(store, folder)
     claimed = metadata_file.claimed_digest(data[-metadata_file.TAIL_BYTES :]) or ""
+    known, status, problem = None, Status.COMPLETED, None
     try:
         known = metadata_file.decode(data, f"{folder}/{names.METADATA}")
     except VerificationError as error:
-        return StoredBackup(folder, folder, Status.FAILED, None, claimed, found, error.message)
+        status, problem = Status.FAILED, error.message
     except DbtoolError as error:  # written by a newer dbtool: not ours to judge
-        return StoredBackup(folder, folder, Status.COMPLETED, None, claimed, found, error.message)
-    return StoredBackup(folder, folder, Status.COMPLETED, known, claimed, found)
+        problem = error.message
+    return StoredBackup(
+        _id_of(folder, known.id if known else _written_id(data), found),
+        folder,
+        status,
+        known,
+        claimed,
+        found,
+        problem,
+        file_sha256=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def _without_metadata(store: Store, folder: str, running: dict[str, Any] | None) -> StoredBackup:
     found = records.read_all(store, folder)
     failure = records.last(found, records.FAILURE)
+    told = failure.data if failure is not None else running or {}
+    status, problem = Status.INTERRUPTED, None
     if failure is not None:
         status = Status.INTERRUPTED if failure.data.get("status") == "interrupted" else Status.FAILED
         problem = str(failure.data.get("error", "it failed"))
-        return StoredBackup(folder, folder, status, None, None, found, problem, failure.data)
-    if running is not None and heartbeat.is_alive(store, folder, running):
-        return StoredBackup(folder, folder, Status.RUNNING, None, None, found, None, running)
-    problem = "its process died before it was complete" if running is not None else LOST_METADATA
-    return StoredBackup(folder, folder, Status.INTERRUPTED, None, None, found, problem, running or {})
+    elif running is not None and heartbeat.is_alive(store, folder, running):
+        status = Status.RUNNING
+    else:
+        problem = "its process died before it was complete" if running is not None else LOST_METADATA
+    return StoredBackup(
+        _id_of(folder, told.get("id"), found), folder, status, None, None, found, problem, told
+    )
+
+
+def _id_of(folder: str, told: Any, found: list[Record]) -> str:
+    """A backup's id: its folder's name, but for a differential, whose folder is only called by its time.
+
+    Where nothing in that folder tells the id any more, the folder's path takes its place.
+    """
+    if names.full_of(folder) is None:
+        return folder
+    verification = records.last(found, records.VERIFICATION)
+    known = (told, verification.data.get("backup") if verification else None)
+    return next((one for one in known if isinstance(one, str) and names.is_backup_id(one)), folder)
+
+
+def _written_id(data: bytes) -> str | None:
+    """The id in a `metadata.json` that is damaged elsewhere."""
+    match = _ID_FIELD.match(data)
+    try:
+        return str(json.loads(match.group(1))) if match else None
+    except ValueError:
+        return None

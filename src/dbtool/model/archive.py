@@ -14,6 +14,7 @@ class FrameKind(str, Enum):
 
     HEADER = "header"  # the session's settings; opens \restrict on PostgreSQL
     BEFORE_DATA = "before_data"  # schema objects that rows need
+    REMOVED = "removed"  # of a differential: keys of one table whose rows go
     DATA = "data"  # one complete statement with rows of one table
     SEQUENCES = "sequences"  # values of sequences
     LARGE_OBJECTS = "large_objects"
