@@ -114,6 +114,12 @@ def _moment_of(stamp: str) -> datetime:
     return datetime.fromisoformat(_STAMP.sub(r"\1-\2-\3T\4:\5:\6+00:00", stamp))
 
 
+def is_full(id: str) -> bool:  # noqa: A002
+    """Whether an id is that of a full."""
+    parts = id_parts(id)
+    return parts is not None and parts[0] is BackupType.FULL
+
+
 def main_file_name(type: BackupType, database: str, moment: datetime) -> str:  # noqa: A002
     """The main artefact of a logical backup, such as `mydb_partial_20251101_120000.sql.zst`."""
     infix = {BackupType.FULL: "_"}.get(type, f"_{_TYPE_WORDS[type]}_")

@@ -161,14 +161,21 @@ def _table(file: Path, table: Mapping[str, Any], folder: Path, profile: str | No
             and all(isinstance(a, str) for a in given)
         ):
             values[name] = Value(tuple(given), origin)
-        elif isinstance(given, str) or (
-            setting.kind is Kind.INTEGER and isinstance(given, int) and not isinstance(given, bool)
-        ):
+        elif isinstance(given, str) or _is_number(setting.kind, given):
             if given != "":
                 values[name] = Value(_plain(setting, str(given), folder), origin)
         else:
             raise UsageError(f"{origin}: {name} must be a {setting.kind.value}")
     return values
+
+
+def _is_number(kind: Kind, given: Any) -> bool:
+    """Whether it is a number, of the setting's kind."""
+    if isinstance(given, bool):
+        return False
+    if kind is Kind.RATIO:
+        return isinstance(given, (int, float))
+    return kind is Kind.INTEGER and isinstance(given, int)
 
 
 def _plain(setting: known.Known, text: str, folder: Path) -> str | tuple[str, ...]:

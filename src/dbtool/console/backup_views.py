@@ -18,9 +18,10 @@ if TYPE_CHECKING:  # needed for no more than its type, and it brings zstd along
     from dbtool.operations.verify import VerificationReport
 
 _LARGEST_TABLES = 20
-_RIGHT_ALIGNED = {"took", "size", "ratio"}
+_RIGHT_ALIGNED = {"took", "size", "ratio", "of full"}
 _COLOURS = {"completed": "32", "verified": "32", "running": "36", "failed": "31", "damaged": "31"}
 _OTHER_COLOUR = "33"
+_REMOVED = "removed key"
 
 
 def local_time(timestamp: str) -> str:
@@ -47,7 +48,12 @@ def render_list(summaries: Sequence[BackupSummary], width: int, color: bool) -> 
     if not summaries:
         return "There are no backups here."
     heads = ["id", "type", "database", "when", "took", "size", "ratio", "state"]
-    rows = [_cells(summary) for summary in summaries]
+    chained = _in_chains(summaries)
+    rows = [_cells(summary, mark) for summary, mark, _ in chained]
+    if any(mark for _, mark, _ in chained):
+        heads.insert(-1, "of full")
+        for row, (summary, _, full) in zip(rows, chained, strict=True):
+            row.insert(-1, _share(summary, full))
     widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
     surplus = sum(widths) + 2 * (len(widths) - 1) - width
     if surplus > 0:
@@ -60,10 +66,37 @@ def render_list(summaries: Sequence[BackupSummary], width: int, color: bool) -> 
     return "\n".join(lines)
 
 
-def _cells(summary: BackupSummary) -> list[str]:
+def _in_chains(
+    summaries: Sequence[BackupSummary],
+) -> list[tuple[BackupSummary, str, BackupSummary | None]]:
+    """Each backup with the sign before its id and its full: differentials behind their full, else in order."""
+    below: dict[str, list[BackupSummary]] = {}
+    tops = {summary.id: summary for summary in summaries if summary.base is None}
+    for summary in summaries:
+        if summary.base in tops:
+            below.setdefault(str(summary.base), []).append(summary)
+    found: list[tuple[BackupSummary, str, BackupSummary | None]] = []
+    for summary in summaries:
+        if summary.base in tops:
+            continue
+        found.append((summary, "", None))
+        links = below.get(summary.id, ()) if summary.base is None else ()
+        for number, link in enumerate(links, 1):
+            found.append((link, "└─ " if number == len(links) else "├─ ", summary))
+    return found
+
+
+def _share(summary: BackupSummary, full: BackupSummary | None) -> str:
+    """A differential's size as a part of its full's."""
+    if full is None or not full.stored_bytes or not summary.stored_bytes:
+        return ""
+    return f"{100 * summary.stored_bytes / full.stored_bytes:.1f} %"
+
+
+def _cells(summary: BackupSummary, mark: str = "") -> list[str]:
     ratio = f"{summary.text_bytes / summary.stored_bytes:.1f}x" if summary.stored_bytes else "-"
     return [
-        printable(summary.id),
+        mark + printable(summary.id),
         printable(summary.type),
         printable(summary.database),
         local_time(summary.timestamp_start),
@@ -108,7 +141,11 @@ def render_show(document: dict[str, Any], color: bool) -> str:
     lines = [_bold(_text(document.get("id")), color)]
     lines += [f"  {name:<12}{value}" for name, value in _facts(document) if value]
     lines += _artefacts(document.get("artefacts") or (), color)
-    lines += _tables(document.get("tables") or (), color)
+    if isinstance(document.get("differential"), dict):
+        lines += _changed_tables(document.get("tables") or (), color)
+    else:
+        lines += _tables(document.get("tables") or (), color)
+    lines += _differentials(document, color)
     warnings = document.get("warnings")  # of an incomplete backup only their number is known
     told = {
         "warnings": [_text(warning) for warning in warnings] if isinstance(warnings, list) else [],
@@ -139,6 +176,7 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("shows", local_time(str(snapshot["time"])) if snapshot.get("time") else ""),
         ("rows", _rows(document.get("statistics") or {})),
         ("parent", _text(parent.get("id") if isinstance(parent, dict) else parent)),
+        *_differential_facts(document.get("differential")),
         ("location", _text(document.get("backup_location"))),
     ]
 
@@ -177,6 +215,58 @@ def _tables(tables: Sequence[dict[str, Any]], color: bool) -> list[str]:
     return lines
 
 
+def _differential_facts(found: Any) -> list[tuple[str, str]]:
+    if not isinstance(found, dict):
+        return []
+    tables = (
+        f"{found['unchanged']:,} unchanged, {found['rows']:,} with changed rows, {found['whole']:,} whole"
+    )
+    deletes = "covered" if found["deletes_covered"] else "not covered: rows deleted since the full come back"
+    return [
+        ("changes by", _text(found["method"])),
+        ("tables", tables),
+        ("removed", f"{found['removed']:,} keys" if found["removed"] else ""),
+        ("deletes", deletes),
+    ]
+
+
+def _changed_tables(tables: Sequence[dict[str, Any]], color: bool) -> list[str]:
+    changed = [
+        (table, taken)
+        for table in tables
+        if (taken := (table.get("details") or {}).get("differential") or {}).get("taken") != "unchanged"
+    ]
+    if not changed:
+        return []
+    changed.sort(key=lambda pair: (-int(pair[0]["bytes"]), pair[0]["schema"], pair[0]["name"]))
+    lines = ["", _bold("tables that changed, by size of their text", color)]
+    for table, taken in changed[:_LARGEST_TABLES]:
+        name = _text(f"{table['schema']}.{table['name']}")
+        removed = int(taken.get("removed") or 0)
+        lines.append(
+            f"  {bytes_text(table['bytes']):>8}  {table['rows']:>13,} rows  {removed:>11,} removed"
+            f"  {_text(taken.get('taken')):<5}  {name}"
+        )
+    if len(changed) > _LARGEST_TABLES:
+        lines.append(f"  and {len(changed) - _LARGEST_TABLES:,} smaller ones")
+    return lines
+
+
+def _differentials(document: dict[str, Any], color: bool) -> list[str]:
+    """What builds on a full, a line each."""
+    found = document.get("differentials") or ()
+    if not found:
+        return []
+    size = sum(artefact["stored_bytes"] for artefact in document.get("artefacts") or ())
+    lines = ["", _bold("differentials", color)]
+    for link in found:
+        share = f"{100 * link['stored_bytes'] / size:.1f} %" if size and link["stored_bytes"] else "-"
+        stored = bytes_text(link["stored_bytes"]) if link["stored_bytes"] else "-"
+        when = local_time(str(link["timestamp_start"]))
+        lines.append(f"  {stored:>8}  {share:>7}  {when}  {_text(link['id'])}  {_text(link['status'])}")
+    return lines
+
+
 def _record(record: dict[str, Any]) -> str:
     data = record.get("data") or {}
     told = data.get("outcome") or data.get("error") or data.get("reason") or ""
@@ -184,12 +274,15 @@ def _record(record: dict[str, Any]) -> str:
 
 
 def render_verification(report: VerificationReport, color: bool) -> str:
-    """What `verify` found, a line each, the outcome last."""
-    lines = [f"finding: {printable(finding.message)}" for finding in report.findings]
+    """What `verify` found, a line each, the outcome last; before it, the same of what it builds upon."""
+    lines = [render_verification(report.base, color)] if report.base else []
+    lines += [f"finding: {printable(finding.message)}" for finding in report.findings]
     lines += [f"note: {printable(note)}" for note in report.notes]
     counts = (
         f"{counted(report.artefacts, 'file')}, {counted(report.frames, 'frame')}, {counted(report.tables, 'table')},"
-        f" {counted(report.rows, 'row')} in {duration_text(report.duration_seconds)}"
+        f" {counted(report.rows, 'row')}"
+        f"{f', {counted(report.removed, _REMOVED)}' if report.removed else ''}"
+        f" in {duration_text(report.duration_seconds)}"
     )
     state = "failed" if report.findings else "verified"
     outcome = f"\x1b[{_COLOURS[state]}m{report.outcome}\x1b[0m" if color else report.outcome

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 
+from dbtool.catalog.names import is_full
 from dbtool.config.sources import expanded
 from dbtool.console import commands, sql_completer, sql_text, words
 from dbtool.console.grammar import Command, Kind, Option, find_command
@@ -187,18 +188,27 @@ class ConsoleCompleter(Completer):
             return list(_folders(partial, quote))
         if kind is Kind.BACKUP:
             return self._backups(partial, repository)
+        if kind is Kind.FULL_BACKUP:
+            return self._backups(partial, repository, is_full)
         if kind is Kind.TABLE:
             return list(self._tables(partial, as_word=True))
+        if kind is Kind.COLUMN:
+            columns = self._knowledge.names().columns.find(partial, _LIMIT)
+            return [Suggestion(words.quote(name), "column", tables) for name, tables in columns]
         if kind is Kind.DATABASE:
             names = self._knowledge.names().databases.find(partial, _LIMIT)
             return [Suggestion(words.quote(name), "database") for name in names]
         return []
 
-    def _backups(self, partial: str, repository: str | None) -> list[Suggestion]:
+    def _backups(
+        self, partial: str, repository: str | None, is_wanted: Callable[[str], bool] | None = None
+    ) -> list[Suggestion]:
         found = [("latest", "the newest completed backup"), *self._knowledge.backups(repository)]
         lowered = partial.lower()
         return [
-            Suggestion(words.quote(name), "backup", meta) for name, meta in found if lowered in name.lower()
+            Suggestion(words.quote(name), "backup", meta)
+            for name, meta in found
+            if lowered in name.lower() and (is_wanted is None or is_wanted(name))
         ][:_LIMIT]
 
     def _tables(self, partial: str, as_word: bool = False) -> Iterator[Suggestion]:

@@ -111,11 +111,13 @@ class Context:
     def resolve(self, call: Call) -> Resolved:
         """The backup that a command's operand names: by its id, as `latest`, or by its path, which
         needs no repository. Raises `NotFoundError`."""
-        from dbtool.catalog.names import is_backup_id
+        from dbtool.catalog.names import full_of, is_backup_id
         from dbtool.catalog.repository import Repository, resolve_path
 
         reference = str(call.operand)
         is_name = reference == "latest" or is_backup_id(reference)
+        if full_of(reference) and not Path(reference).exists():
+            is_name = True  # what stands for the id of a differential whose id nothing tells any more
         if not is_name and (os.sep in reference or Path(reference).exists()):
             return resolve_path(reference)
         return Repository(self.store(call)).resolve(reference, self.database)

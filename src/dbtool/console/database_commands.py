@@ -1,4 +1,4 @@
-"""The commands that take backups and restore them: full database, full tables, restore."""
+"""The commands that take backups and restore them: full database, full tables, differential backup, restore."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from dbtool.text import counted, printable
 if TYPE_CHECKING:
     from dbtool.model.backup import Metadata
     from dbtool.operations.backup import BackupOptions
+    from dbtool.operations.differential import DifferentialOptions
+    from dbtool.operations.differential_policy import DifferentialPolicy
     from dbtool.operations.restore import RestoreReport
     from dbtool.storage.base import Store
 
@@ -51,6 +53,19 @@ def full_tables(context: Context, call: Call) -> ExitCode:
     store = context.store(call, create=True)
     with context.progress() as progress:
         done = backup.logical_backup(engine, connection, store, options, progress)
+    _report(context, call, store, [done])
+    return ExitCode.DONE
+
+
+def differential_backup(context: Context, call: Call) -> ExitCode:
+    """`differential backup`: what changed since a full; or a full, with the reason."""
+    from dbtool.operations import differential
+
+    options = differential.checked(_differential_options(context, call))
+    engine, connection = context.make_engine(), context.connection()
+    store = context.store(call, create=True)
+    with context.progress() as progress:
+        done = differential.differential_backup(engine, connection, store, options, progress)
     _report(context, call, store, [done])
     return ExitCode.DONE
 
@@ -109,6 +124,37 @@ def _restored(report: RestoreReport) -> str:
     )
 
 
+def _differential_options(context: Context, call: Call) -> DifferentialOptions:
+    from dbtool.operations.differential import DifferentialOptions
+
+    return DifferentialOptions(
+        **vars(_options(context, call)),
+        base=call.text("base"),
+        method=call.text("method") or DifferentialOptions.method,
+        column=call.text("column"),
+        only_changed=call.flag("only-changed"),
+        policy=_policy(context, call),
+    )
+
+
+def _policy(context: Context, call: Call) -> DifferentialPolicy:
+    """What the options say, else the settings."""
+    from dbtool.config import known
+    from dbtool.operations.differential_policy import DifferentialPolicy
+
+    values = {}
+    for name in ("max_differentials", "max_chain_age", "max_differential_ratio"):
+        option = name.replace("_", "-")
+        given = call.text(option)
+        values[name] = (context.settings.text(name) if given is None else given) or ""
+        known.check(name, values[name], f"-{option}")
+    return DifferentialPolicy(
+        int(values["max_differentials"]),
+        known.duration_seconds(values["max_chain_age"]) or 0.0,
+        float(values["max_differential_ratio"]),
+    )
+
+
 def _options(context: Context, call: Call) -> BackupOptions:
     from dbtool.operations.backup import BackupOptions
 
@@ -128,6 +174,16 @@ def _options(context: Context, call: Call) -> BackupOptions:
     )
 
 
+def _changes(metadata: Metadata) -> str:
+    from dbtool.operations.listing import differential_contents
+
+    found = differential_contents([table.details for table in metadata.tables])
+    return (
+        f"{found['unchanged']:,} tables unchanged, {found['rows']:,} changed, {found['whole']:,} whole, "
+        f"{metadata.statistics['total_rows_processed']:,} rows, {found['removed']:,} keys removed"
+    )
+
+
 def _report(context: Context, call: Call, store: Store, done: Sequence[Metadata]) -> None:
     from dbtool.operations import listing
 
@@ -138,9 +194,12 @@ def _report(context: Context, call: Call, store: Store, done: Sequence[Metadata]
         return
     for metadata in done:
         statistics = metadata.statistics
+        tables, rows = statistics["total_tables"], statistics["total_rows_processed"]
+        held = f"{counted(tables, 'table')}, {counted(rows, 'row')}"
+        if metadata.parent is not None:
+            held = f"of {printable(metadata.parent.id)}: {_changes(metadata)}"
         narration.say(
-            f"{printable(metadata.id)}: {counted(statistics['total_tables'], 'table')}, "
-            f"{counted(statistics['total_rows_processed'], 'row')}, {bytes_text(statistics['total_size_bytes'])} "
+            f"{printable(metadata.id)}: {held}, {bytes_text(statistics['total_size_bytes'])} "
             f"in {duration_text(metadata.duration_seconds)}"
         )
     narration.note(f"It is in {store.url}.")

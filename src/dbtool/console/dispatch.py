@@ -20,6 +20,7 @@ _HANDLERS: Mapping[tuple[str, ...], str] = MappingProxyType(
         ("catalog", "rebuild"): "repository_commands:rebuild_catalogue",
         ("full", "database"): "database_commands:full_database",
         ("full", "tables"): "database_commands:full_tables",
+        ("differential", "backup"): "database_commands:differential_backup",
         ("restore",): "database_commands:restore",
         ("doctor",): "settings_commands:doctor",
         ("config", "show"): "settings_commands:config_show",

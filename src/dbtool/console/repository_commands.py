@@ -57,10 +57,11 @@ def verify(context: Context, call: Call) -> ExitCode:
         raise UsageError("verify needs an id, latest, or -all, and not both", "For example: verify latest")
     backups = [context.resolve(call)] if call.operand is not None else _all_backups(context, call)
     jobs = call.number("jobs") or default_jobs()
+    with_chain = call.operand is not None and not call.flag("no-chain")  # -all comes to every full by itself
     reports = []
     for backup in backups:
         with context.progress() as progress:
-            report = operation.verify_resolved(backup, progress, jobs)
+            report = operation.verify_resolved(backup, progress, jobs, with_chain)
         reports.append(report)
         if not context.wants_json(call):
             narration.say(backup_views.render_verification(report, narration.uses_color()))

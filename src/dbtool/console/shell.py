@@ -116,7 +116,7 @@ class Shell:
         words = call.command.words
         if words == ("restore",) or (words == ("sql",) and _CHANGES_NAMES.search(call.rest[0])):
             self._knowledge.refresh_names()
-        if words[0] in ("full", "catalog", "verify"):
+        if words[0] in ("full", "differential", "catalog", "verify"):
             self._knowledge.forget_backups()
 
     def _load_backups(self, repository: str | None) -> Backups:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dbtool.catalog import index, metadata
+from dbtool.catalog import index, manifest, metadata
 from dbtool.catalog.index import BackupSummary
 from dbtool.catalog.repository import Repository
+from dbtool.catalog.stored import StoredBackup
+from dbtool.model.backup import BackupType, Metadata
 from dbtool.storage.base import Store
 
 
@@ -17,7 +20,8 @@ def list_backups(store: Store) -> list[BackupSummary]:
 
 def show(store: Store, reference: str, database: str | None = None) -> dict[str, Any]:
     """All that is known of one backup, as JSON values: its metadata, or what is left of a backup
-    without any, then `status`, `backup_location`, `problem`, `verified`, `records`.
+    without any, then `status`, `backup_location`, `problem`, `verified`, `records`. A full has its
+    `differentials`, as `list` tells of them; a differential says in `differential` what is in it.
 
     `reference` is what `Repository.resolve` takes. `NotFoundError` if it names no backup.
     """
@@ -27,12 +31,41 @@ def show(store: Store, reference: str, database: str | None = None) -> dict[str,
     if backup.metadata is None:
         return {**summary, "records": [record.document() for record in backup.records]}
     return {
+        **_of_chain(resolved.repository.store, backup, backup.metadata),
         **metadata.to_document(backup.metadata),
         **{
             name: summary[name]
             for name in ("status", "backup_location", "problem", "verified", "verified_at", "metadata_sha256")
         },
         "records": [record.document() for record in backup.records],
+    }
+
+
+def differential_contents(tables: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """What is in a differential, from the `details` of its tables: how many are `unchanged`, how many
+    came as changed `rows` and how many `whole`, and how many keys are `removed`."""
+    found = {"unchanged": 0, "rows": 0, "whole": 0, "removed": 0}
+    for details in tables:
+        taken = details.get("differential") or {}
+        if taken.get("taken") in ("unchanged", "rows", "whole"):
+            found[taken["taken"]] += 1
+        found["removed"] += int(taken.get("removed") or 0)
+    return found
+
+
+def _of_chain(store: Store, backup: StoredBackup, known: Metadata) -> dict[str, Any]:
+    if known.type is BackupType.FULL:
+        below = index.differentials_of(store, backup.folder)
+        return {"differentials": [summary.document() for summary in below]}
+    if known.type is not BackupType.DIFFERENTIAL:
+        return {}
+    contents = differential_contents(table.details for table in known.tables)
+    return {
+        "differential": {
+            "method": manifest.method_of(known),
+            "deletes_covered": manifest.covers_deletes(known),
+            **contents,
+        }
     }
 
 

@@ -11,13 +11,13 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from dbtool.catalog import names, records
+from dbtool.catalog import chain, names, records
 from dbtool.catalog.repository import Repository, Resolved
 from dbtool.catalog.stored import LOST_METADATA, StoredBackup
-from dbtool.errors import BusyError, DbtoolError, NotFoundError, VerificationError
+from dbtool.errors import BusyError, DbtoolError, NotFoundError, RefusedError, VerificationError
 from dbtool.model.backup import Artefact, Metadata, Status
 from dbtool.operations.listing import list_backups
 from dbtool.operations.verify_archive import Finding, verify_archive
@@ -42,8 +42,10 @@ class VerificationReport:
     frames: int = 0
     tables: int = 0
     rows: int = 0
+    removed: int = 0  # keys of a differential whose rows go
     stored_bytes: int = 0
     duration_seconds: float = 0.0
+    base: VerificationReport | None = None  # of a differential, if it was verified with its chain
 
     @property
     def outcome(self) -> str:
@@ -52,7 +54,8 @@ class VerificationReport:
 
     def document(self) -> dict[str, Any]:
         """As JSON shows it."""
-        return {"outcome": self.outcome, **asdict(self)}
+        own = asdict(replace(self, base=None))
+        return {"outcome": self.outcome, **own, "base": self.base.document() if self.base else None}
 
     def error(self) -> VerificationError | None:
         """The error to end with; None if it passed."""
@@ -67,11 +70,17 @@ class VerificationReport:
 
 
 def verify(
-    store: Store, reference: str, progress: Progress, jobs: int, database: str | None = None
+    store: Store,
+    reference: str,
+    progress: Progress,
+    jobs: int,
+    database: str | None = None,
+    with_chain: bool = True,
 ) -> VerificationReport:
-    """Verify what `reference` names: see `Repository.resolve`. Never raises for what it finds: that
-    is in the report. `NotFoundError`, `StorageError`; `BusyError` while the backup is being taken."""
-    return verify_resolved(Repository(store).resolve(reference, database), progress, jobs)
+    """Verify what `reference` names: see `Repository.resolve`. Of a differential, its full too, unless
+    it is to be without its chain; the link to it always. Never raises for what it finds: that is in
+    the report. `NotFoundError`, `StorageError`; `BusyError` while the backup is being taken."""
+    return verify_resolved(Repository(store).resolve(reference, database), progress, jobs, with_chain)
 
 
 def worth_verifying(store: Store) -> list[str]:
@@ -86,7 +95,9 @@ def worth_verifying(store: Store) -> list[str]:
     ]
 
 
-def verify_resolved(resolved: Resolved, progress: Progress, jobs: int) -> VerificationReport:
+def verify_resolved(
+    resolved: Resolved, progress: Progress, jobs: int, with_chain: bool = True
+) -> VerificationReport:
     """Like `verify`, for what was resolved already. Memory is bounded by `jobs` frames."""
     began = time.monotonic()
     store = resolved.repository.store
@@ -101,8 +112,29 @@ def verify_resolved(resolved: Resolved, progress: Progress, jobs: int) -> Verifi
             raise
     report.duration_seconds = round(time.monotonic() - began, 3)
     if _is_whole_backup(resolved):
+        _verify_parent(resolved, report, progress, jobs, with_chain)
         _record(store, resolved.known_backup(), report)
     return report
+
+
+def _verify_parent(
+    resolved: Resolved, report: VerificationReport, progress: Progress, jobs: int, with_chain: bool
+) -> None:
+    """The link to what the backup builds upon, and with the chain that backup itself."""
+    backup = resolved.known_backup()
+    if backup.metadata is None or backup.metadata.parent is None:
+        return
+    try:
+        parent = chain.parent_of(resolved.repository, backup)
+    except (RefusedError, VerificationError) as error:
+        report.findings.append(Finding(error.message))
+        return
+    if not with_chain or parent is None:
+        return
+    report.base = verify_resolved(Resolved(resolved.repository, parent), progress, jobs)
+    if report.base.findings:
+        first = report.base.findings[0].message
+        report.findings.append(Finding(f"{parent.id}, which it builds upon, failed verification: {first}"))
 
 
 def _is_whole_backup(resolved: Resolved) -> bool:
@@ -122,7 +154,8 @@ def _verify_backup(
     if backup.metadata is None:
         report.findings.append(_without_metadata(backup))
         artefacts: tuple[Artefact, ...] = ()
-        archives = [name for name in _files(store, backup.folder) if name.endswith(_ARCHIVE_SUFFIX)]
+        present = _files(store, backup.folder)
+        archives = [name for name in present if name.endswith(_ARCHIVE_SUFFIX) and "/" not in name]
     else:
         artefacts = backup.metadata.artefacts
         archives = [artefact.name for artefact in artefacts if artefact.name.endswith(_ARCHIVE_SUFFIX)]
@@ -192,13 +225,14 @@ def _verify_one_archive(
     report.frames += found.frames
     report.tables += found.tables
     report.rows += found.rows
+    report.removed += found.removed
 
 
 def _look_at_the_folder(store: Store, backup: StoredBackup, report: VerificationReport) -> None:
     """What nobody wrote down is noted; our own small files are looked into."""
     known = {artefact.name for artefact in backup.metadata.artefacts} if backup.metadata else set()
     for name in _files(store, backup.folder):
-        is_link = name.startswith(".backup_diff/") and name != names.MANIFEST
+        is_link = name.startswith(f"{names.DIFFERENTIALS}/") and name != names.MANIFEST
         is_ours = name in _OWN_FILES or name.startswith(f"{names.RECORDS}/") or is_link
         if name not in known and not is_ours and backup.metadata is not None:
             report.notes.append(f"{printable(name)} does not belong to the backup")
@@ -227,6 +261,7 @@ def _size(store: Store, name: str) -> int:
 
 def _record(store: Store, backup: StoredBackup, report: VerificationReport) -> None:
     data = report.document()
+    del data["base"]  # it has a record of its own
     data["findings"] = data["findings"][:MOST_RECORDED_FINDINGS]
     data["total_findings"] = len(report.findings)
     try:

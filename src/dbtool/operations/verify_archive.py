@@ -39,6 +39,7 @@ class ArchiveFindings:
     frames: int = 0
     tables: int = 0
     rows: int = 0
+    removed: int = 0  # keys of a differential whose rows go
 
 
 @dataclass
@@ -47,6 +48,7 @@ class _Tally:
 
     table: int | None = None
     rows: int = 0
+    removed: int = 0
     bytes: int = 0
     digest: int = 0
     key_digest: int = 0
@@ -55,6 +57,7 @@ class _Tally:
     def add(self, other: _Tally) -> None:
         """Sums; the first finding is kept."""
         self.rows += other.rows
+        self.removed += other.removed
         self.bytes += other.bytes
         self.digest = (self.digest + other.digest) & _MASK
         self.key_digest = (self.key_digest + other.key_digest) & _MASK
@@ -108,6 +111,7 @@ def _tally_frames(
     for one in pool.map(tally, range(len(reader.index.frames))):
         found.frames += 1
         found.rows += one.rows
+        found.removed += one.removed
         if one.finding is not None:
             found.findings.append(one.finding)
         if one.table is not None:
@@ -127,12 +131,13 @@ def _tally_frame(reader: ArchiveReader, artefact: str, number: int) -> _Tally:
 
     try:
         text = reader.read(number)
-        if frame.kind is not FrameKind.DATA or table is None:
+        if frame.kind not in (FrameKind.DATA, FrameKind.REMOVED) or table is None:
             return _Tally()
         end = len(text) - frame.suffix_bytes
         written = memoryview(text)[frame.prefix_bytes : end]
         tally = _TALLIES[reader.index.backup.get("engine", "")]
-        rows, digest, key_digest = tally(written, _key_positions(table))
+        are_keys = frame.kind is FrameKind.REMOVED
+        rows, digest, key_digest = tally(written, () if are_keys else _key_positions(table))
     except VerificationError as error:
         return damaged(error.message)
     except KeyError:
@@ -140,9 +145,12 @@ def _tally_frame(reader: ArchiveReader, artefact: str, number: int) -> _Tally:
     except ValueError as error:
         return damaged(f"{reader.describe(number)} does not hold whole rows: {error}")
     if rows != frame.rows:
-        return damaged(f"{reader.describe(number)} has {counted(rows, 'row')} instead of {frame.rows:,}")
-    if (digest, key_digest) != (frame.digest, frame.key_digest):
-        return damaged(f"{reader.describe(number)}: rows were changed")
+        what = "removed key" if are_keys else "row"
+        return damaged(f"{reader.describe(number)} has {counted(rows, what)} instead of {frame.rows:,}")
+    if digest != frame.digest or (key_digest != frame.key_digest and not are_keys):
+        return damaged(f"{reader.describe(number)}: {'keys' if are_keys else 'rows'} were changed")
+    if are_keys:
+        return _Tally(frame.table, removed=rows)
     return _Tally(frame.table, rows, end - frame.prefix_bytes, digest, key_digest)
 
 
@@ -168,12 +176,19 @@ def _compare_tables(
                 ("digest", tally.digest, table.digest),
                 ("digest of keys", tally.key_digest, table.key_digest),
                 ("digests of keys by bucket", _bucket_sum(table), table.key_digest),
+                ("removed keys", tally.removed, _removed(table)),
             )
             if there != written
         ]
         if wrong:
             message = f"{artefact}: {name} differs from the archive's index in its {', '.join(wrong)}"
             found.findings.append(Finding(printable(message), artefact, table=name))
+
+
+def _removed(table: TableSummary) -> int:
+    """How many keys a differential says that it removes; none in any other backup."""
+    taken = table.details.get("differential")
+    return int(taken.get("removed", 0)) if isinstance(taken, dict) else 0
 
 
 def _bucket_sum(table: TableSummary) -> int:
