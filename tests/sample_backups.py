@@ -65,6 +65,51 @@ def write_archive(upload: Upload, backup_id: str, tables: int = 3, chunks: int =
     return writer.finish({"id": backup_id, "engine": "postgres"}, summaries, (), ())
 
 
+def write_differential_archive(
+    upload: Upload, backup_id: str, tables: int = 3, removed: int = 2, changed: int = 5
+) -> ArchiveIndex:
+    """What changed in the tables of `write_archive`: the first has removed keys and changed rows, the
+    second comes whole, the others are unchanged."""
+    writer = ArchiveWriter(upload)
+    columns = (("id", "integer"), ("name", "text"), ("note", "text"))
+    summaries = [
+        TableSummary(
+            16384 + number,
+            "public",
+            f"table{number}",
+            columns,
+            ("id",),
+            details={
+                "differential": {"taken": "unchanged", "rows": 800, "removed": 0, "base": 16384 + number}
+            },
+        )
+        for number in range(tables)
+    ]
+    writer.add(pack(Block(FrameKind.HEADER, b"SET client_encoding = 'UTF8';\n"), 1))
+    keys = b"".join(b"%d\n" % number for number in range(removed))
+    if keys:
+        count, digest, _ = tally_lines(keys)
+        prefix = b"COPY pg_temp.removed FROM stdin;\n"
+        text = prefix + keys + SUFFIX
+        writer.add(pack(Block(FrameKind.REMOVED, text, 0, count, digest, 0, len(prefix), 3), 1))
+    for number, taken, count in ((0, "rows", changed), (1, "whole", 20)):
+        rows = table_rows(number, 0, count)
+        found, digest, key_digest = tally_lines(rows, (0,))
+        prefix = f"COPY public.table{number} FROM stdin;\n".encode()
+        text = prefix + rows + SUFFIX
+        writer.add(pack(Block(FrameKind.DATA, text, number, found, digest, key_digest, len(prefix), 3), 1))
+        summary = summaries[number]
+        summary.rows, summary.bytes, summary.digest, summary.key_digest = (
+            found,
+            len(rows),
+            digest,
+            key_digest,
+        )
+        summary.details["differential"].update(taken=taken, removed=removed if number == 0 else 0)
+    writer.add(pack(Block(FrameKind.FOOTER, b"-- the end\n"), 1))
+    return writer.finish({"id": backup_id, "engine": "postgres"}, summaries, (), ())
+
+
 def metadata_of(
     backup_id: str,
     artefacts: Sequence[Artefact],
@@ -98,6 +143,7 @@ def metadata_of(
                 f"{table.digest:016x}",
                 table.columns,
                 table.key,
+                table.details,
             )
             for table in index.tables
         ),
@@ -141,6 +187,40 @@ def take(
         files.append(running.put_file("schema.sql", b"CREATE TABLE table0 (id integer);\n"))
         files.append(running.put_file(names.RESTORE, b"# How to restore\n"))
         running.complete(metadata_of(running.id, files, index, database, started, type, **changes))
+    return running.id
+
+
+def begin_differential(repository: Repository, full: str, started: datetime) -> RunningBackup:
+    """Claim a folder for a differential of the full with that id."""
+    base = repository.read(full)
+    backup_id = names.new_backup_id(BackupType.DIFFERENTIAL, base.database, started)
+    return repository.begin_differential(
+        base, backup_id, database=base.database, engine="postgres", started=started
+    )
+
+
+def take_differential(
+    root: Path,
+    full: str,
+    started: datetime = FIRST_MOMENT + timedelta(hours=1),
+    method: str = "rows",
+    removed: int = 2,
+    changed: int = 5,
+    **changes: Any,
+) -> str:
+    """A whole differential of the full with that id, through the same steps as a real one; its id."""
+    repository = Repository(LocalStore(root))
+    database = repository.read(full).database
+    with begin_differential(repository, full, started) as running:
+        main = names.main_file_name(BackupType.DIFFERENTIAL, database, started)
+        with running.put_artefact(main) as upload:
+            index = write_differential_archive(upload, running.id, removed=removed, changed=changed)
+            upload.commit()
+        files = [upload.artefact, running.put_file(names.RESTORE, b"# How to restore\n")]
+        values: dict[str, Any] = {"parent": running.parent, "options": {"method": method}, **changes}
+        running.complete(
+            metadata_of(running.id, files, index, database, started, BackupType.DIFFERENTIAL, **values)
+        )
     return running.id
 
 

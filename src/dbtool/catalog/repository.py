@@ -151,7 +151,8 @@ class Repository:
         """
         if reference == "latest":
             return Resolved(self, self._latest(database))
-        if names.is_backup_id(reference) or os.sep not in reference or names.full_of(reference):
+        is_path = os.sep in reference or reference in (os.curdir, os.pardir)
+        if names.is_backup_id(reference) or not is_path or names.full_of(reference):
             try:
                 return Resolved(self, self.read(reference))
             except NotFoundError:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dbtool.catalog.index import BackupSummary
+from dbtool.catalog.names import full_of
 from dbtool.console.units import bytes_text, duration_text
 from dbtool.text import counted, plural, printable
 
@@ -71,16 +72,16 @@ def _in_chains(
 ) -> list[tuple[BackupSummary, str, BackupSummary | None]]:
     """Each backup with the sign before its id and its full: differentials behind their full, else in order."""
     below: dict[str, list[BackupSummary]] = {}
-    tops = {summary.id: summary for summary in summaries if summary.base is None}
+    tops = {summary.folder for summary in summaries}
     for summary in summaries:
-        if summary.base in tops:
-            below.setdefault(str(summary.base), []).append(summary)
+        if (full := full_of(summary.folder)) in tops:
+            below.setdefault(str(full), []).append(summary)
     found: list[tuple[BackupSummary, str, BackupSummary | None]] = []
     for summary in summaries:
-        if summary.base in tops:
+        if full_of(summary.folder) in tops:
             continue
         found.append((summary, "", None))
-        links = below.get(summary.id, ()) if summary.base is None else ()
+        links = below.get(summary.folder, ())
         for number, link in enumerate(links, 1):
             found.append((link, "└─ " if number == len(links) else "├─ ", summary))
     return found

@@ -48,11 +48,11 @@ class _Tally:
 
     table: int | None = None
     rows: int = 0
-    removed: int = 0
     bytes: int = 0
     digest: int = 0
     key_digest: int = 0
     finding: Finding | None = None
+    removed: int = 0
 
     def add(self, other: _Tally) -> None:
         """Sums; the first finding is kept."""
