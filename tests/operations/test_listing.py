@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.sample_backups import FIRST_MOMENT, begin, take
+from tests.sample_backups import FIRST_MOMENT, begin, begin_differential, take, take_differential
 
 from dbtool.catalog import names, records
 from dbtool.catalog.repository import Repository
@@ -114,3 +114,67 @@ def test_show_the_largest_tables(tmp_path: Path) -> None:
 def test_show_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         show(LocalStore(tmp_path), "latest")
+
+
+def test_chains_are_listed_as_chains(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    hour = timedelta(hours=1)
+    full = take(tmp_path)
+    between = take(tmp_path, "other", FIRST_MOMENT + 2 * hour)
+    first = take_differential(tmp_path, full)
+    second = take_differential(tmp_path, full, FIRST_MOMENT + 3 * hour)
+    with begin_differential(Repository(store), full, FIRST_MOMENT + 4 * hour) as running:
+        lines = render_list(list_backups(store), 250, color=False).split("\n")
+    assert [summary.id for summary in list_backups(store)] == [full, first, between, second, running.id]
+    assert lines[0].split()[-3:] == ["of", "full", "state"]
+    assert [line.split("  ")[0] for line in lines[2:]] == [
+        full,
+        f"├─ {first}",
+        f"├─ {second}",
+        f"└─ {running.id}",
+        between,
+    ]
+    share = 100 * list_backups(store)[1].stored_bytes / list_backups(store)[0].stored_bytes
+    assert f"{share:.1f} %  completed" in lines[3]
+    assert "%" not in lines[2] + lines[5]
+    assert lines[5].endswith("running")
+    assert len({line.index("  2025-11-01") for line in lines[2:5]}) == 1
+
+
+def test_show_of_a_differential_and_of_its_full(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    full = take(tmp_path)
+    made = take_differential(tmp_path, full)
+    document = show(store, made)
+    assert document["parent"]["id"] == full
+    assert document["differential"] == {
+        "method": "rows",
+        "deletes_covered": True,
+        "unchanged": 1,
+        "rows": 1,
+        "whole": 1,
+        "removed": 2,
+    }
+    text = render_show(document, color=False)
+    for expected in (
+        "logical differential",
+        f"parent      {full}",
+        "changes by  rows",
+        "1 unchanged, 1 with changed rows, 1 whole",
+        "removed     2 keys",
+        "deletes     covered",
+    ):
+        assert expected in text, expected
+    assert "public.table2" not in text
+    (line,) = [line for line in text.splitlines() if "public.table0" in line]
+    assert line.split()[2:] == ["5", "rows", "2", "removed", "rows", "public.table0"]
+    by_time = take_differential(tmp_path, full, FIRST_MOMENT + timedelta(hours=2), "timestamp", removed=0)
+    text = render_show(show(store, by_time), color=False)
+    assert "deletes     not covered" in text
+    assert "removed     " not in text
+    document = show(store, full)
+    assert [one["id"] for one in document["differentials"]] == [made, by_time]
+    text = render_show(document, color=False)
+    assert made in text
+    assert by_time in text
+    json.dumps(document)
