@@ -70,6 +70,13 @@ def test_the_checkout_runs_as_the_seed_says(tmp_path: Path) -> None:
         (("backup", "--database", "d", "--port", "0", "list"), "port must be"),
         (("backup", "--database", "d", "full", "database", "-method", "physical"), "not in this version"),
         (("backup", "--database", "d", "full", "tables"), "-tablename"),
+        (("backup", "--database", "d", "differential", "backup", "-method", "blocks"), "physical full"),
+        (("backup", "--database", "d", "differential", "backup", "-method", "timestamp"), "-column"),
+        (("backup", "--database", "d", "differential", "backup", "-column", "c"), "-method timestamp"),
+        (("backup", "--database", "d", "differential", "backup", "-only-changed"), "-method timestamp"),
+        (("backup", "--database", "d", "differential", "backup", "-max-chain-age", "7"), "12h or 7d"),
+        (("backup", "--database", "d", "differential", "backup", "-max-differential-ratio", "x"), "above 0"),
+        (("backup", "--database", "d", "incremental", "backup"), "not in this version"),
         (("backup", "--database", "d", "full", "database", "-exclude", "x"), "-all"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtool.config import settings
+from dbtool.config import known, settings
 from dbtool.config.settings import Settings
 from dbtool.errors import UsageError
 
@@ -151,6 +151,16 @@ def test_an_unknown_profile_offers_the_nearest(folder: Path, tmp_path: Path) -> 
         ('tls_mode = "verify_full"', "tls_mode 'verify_full' is not known"),
         ('engine = "oracle"', "engine 'oracle' is not known"),
         ("host = 5", "host must be a text"),
+        ("max_differentials = 0", "max_differentials must be a whole number from 1, not '0'"),
+        ("max_differentials = 1.5", "max_differentials must be a whole number"),
+        ("max_chain_age = 7", "max_chain_age must be a duration"),
+        ('max_chain_age = "7"', "max_chain_age must be a time such as 12h or 7d, not '7'"),
+        ('max_chain_age = "0d"', "max_chain_age must be a time"),
+        ('max_chain_age = "-1d"', "max_chain_age must be a time"),
+        ("max_differential_ratio = 0", "max_differential_ratio must be a number above 0, such as 0.5"),
+        ("max_differential_ratio = nan", "max_differential_ratio must be a number above 0"),
+        ("max_differential_ratio = true", "max_differential_ratio must be a ratio"),
+        ('max_differential_ratio = "half"', "max_differential_ratio must be a number above 0"),
         ("profiles = 5", "profiles must be tables"),
         ("host = ", "cannot read"),
     ],
@@ -184,8 +194,44 @@ def test_show_gives_every_origin_and_no_secret(folder: Path, monkeypatch: pytest
         ("host", "h", f"{folder}/.env: DB_HOST"),
         ("password", "(set)", f"{folder}/.env: DB_PASSWORD"),
         ("connect_timeout", "15", "built-in"),
+        ("max_differentials", "30", "built-in"),
+        ("max_chain_age", "7d", "built-in"),
+        ("max_differential_ratio", "0.5", "built-in"),
     ]
     assert "hush" not in repr(found)
     assert "hush" not in repr(found.connection("postgres", "d"))
     monkeypatch.setenv("DB_PASSWORD_COMMAND", "vault read --token hush-hush")
     assert ("password_command", "vault …", "environment: DB_PASSWORD_COMMAND") in settings.load({}).show()
+
+
+def test_limits_of_chains_come_from_every_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder / ".env", "BACKUP_MAX_CHAIN_AGE=2w\nBACKUP_MAX_DIFFERENTIALS=9\n")
+    write(folder / "dbtool.toml", "max_differential_ratio = 0.25\nmax_differentials = 8\n")
+    monkeypatch.setenv("BACKUP_MAX_DIFFERENTIAL_RATIO", "1")
+    found = settings.load({})
+    assert [
+        found.text(name) for name in ("max_differentials", "max_chain_age", "max_differential_ratio")
+    ] == ["8", "2w", "1"]
+    assert origin(found, "max_differential_ratio") == "environment: BACKUP_MAX_DIFFERENTIAL_RATIO"
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        ("12h", 43200),
+        ("7d", 604800),
+        ("2w", 1209600),
+        ("1.5h", 5400),
+        ("7D", 604800),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert known.duration_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "7 d x", "1e3s", "٧d", "7d12h", "-7d"])
+def test_what_is_no_duration(text: str) -> None:
+    assert known.duration_seconds(text) is None

@@ -17,7 +17,9 @@ class Known:
 
     def names(self) -> NamesIndex:
         relations = (
-            Relation("public", "users", "table"),
+            Relation(
+                "public", "users", "table", columns=(("updated_at", "timestamp"), ("last seen", "date"))
+            ),
             Relation("public", "two words", "table"),
             Relation("public", "a_view", "view"),
             Relation("audit", "log", "table", visible=False),
@@ -27,7 +29,10 @@ class Known:
     def backups(self, repository: str | None) -> Sequence[tuple[str, str]]:
         if repository == "/other":
             return [("full_shop_20251102_120000_c3d4", "2025-11-02 12:00:00 UTC  1.0 MB")]
-        return [("full_mydb_20251101_120000_a1b2", "2025-11-01 12:00:00 UTC  2.0 MB")]
+        return [
+            ("full_mydb_20251101_120000_a1b2", "2025-11-01 12:00:00 UTC  2.0 MB"),
+            ("diff_mydb_20251102_120000_b2c3", "2025-11-02 12:00:00 UTC  1.0 kB"),
+        ]
 
 
 def offered(text: str) -> list[str]:
@@ -74,7 +79,9 @@ def test_backups_are_offered_with_date_and_size() -> None:
     by_text = {suggestion.text: suggestion.meta for suggestion in found}
     assert by_text["full_mydb_20251101_120000_a1b2"] == "2025-11-01 12:00:00 UTC  2.0 MB"
     assert "latest" in by_text
-    assert offered("verify 2025") == ["full_mydb_20251101_120000_a1b2"]
+    assert offered("verify 20251101") == ["full_mydb_20251101_120000_a1b2"]
+    assert offered("restore diff") == ["diff_mydb_20251102_120000_b2c3"]
+    assert offered("differential backup -base ") == ["full_mydb_20251101_120000_a1b2"]
     assert offered("show -path /other full") == ["full_shop_20251102_120000_c3d4"]
     assert "latest" not in offered("show latest ")
     assert offered("restore latest -into s") == ["shop"]
@@ -105,3 +112,12 @@ def test_describing_offers_tables() -> None:
     assert completed("\\d us") == ["\\d users"]
     assert completed("\\d two") == ['\\d "two words"']
     assert "\\timing" in offered("\\t")
+
+
+def test_columns_are_offered_for_the_column_of_a_differential() -> None:
+    assert completed("differential backup -method timestamp -column up") == [
+        "differential backup -method timestamp -column updated_at"
+    ]
+    assert offered("differential backup -column last") == ["'last seen'"]
+    assert offered("differential backup -method ") == ["auto", "rows", "timestamp", "blocks"]
+    assert completed("diff") == ["differential backup"]

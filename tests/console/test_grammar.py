@@ -66,7 +66,11 @@ def test_an_option_that_takes_many_words_ends_at_the_next_option() -> None:
         ("list -json=1", "takes no value", None),
         ("list extra", "does not take: extra", None),
         ("list -path ''", "empty", None),
-        ("differential backup", "not in this version", None),
+        ("incremental backup", "not in this version", None),
+        ("differential", '"differential" needs another word', "differential backup"),
+        ("differential backup -method rowid", "cannot be", "timestamp"),
+        ("differential backup -max-differentials 0", "whole number of at least 1", None),
+        ("differential backup -tablename t", "no option", "differential backup"),
         ("restore latest -to-time now", "not in this version", None),
         ("verify latest -drill", "not in this version", None),
         ("SELECT 1", "unknown command", "SQL SELECT"),
@@ -201,3 +205,15 @@ def test_every_command_of_the_console_has_help_and_a_handler() -> None:
         text = command_help(command)
         assert all(f"-{option.name}" in text for option in command.options)
         assert command.words == ("exit",) or callable(dispatch.handler(command))
+
+
+def test_a_differential_is_read() -> None:
+    call = read_line(
+        "differential backup -path /b -base full_x_20251101_120000_a1b2 -method timestamp -column 'last seen' "
+        "-only-changed -max-differentials 5 -max-chain-age 12h -max-differential-ratio 0.25 -jobs 2 -level 3 "
+        "-label nightly -lock-timeout 5 -allow-invalid-text -json"
+    )
+    assert call.command is commands.DIFFERENTIAL_BACKUP
+    assert (call.text("base"), call.text("column")) == ("full_x_20251101_120000_a1b2", "last seen")
+    assert (call.number("max-differentials"), call.text("max-chain-age")) == (5, "12h")
+    assert (call.text("max-differential-ratio"), call.flag("only-changed")) == ("0.25", True)
