@@ -77,7 +77,10 @@ def test_the_base_and_the_options_reach_the_engine(
     made, notes = run(shop, tmp_path)
     assert made.type is BackupType.DIFFERENTIAL
     assert notes == []
-    options = DifferentialOptions(base=full, method="timestamp", column="at", only_changed=True)
+    patient = DifferentialPolicy(max_chain_age_seconds=1e12)
+    options = DifferentialOptions(
+        base=full, method="timestamp", column="at", only_changed=True, policy=patient
+    )
     run(shop, tmp_path, options)
     assert [base for base, _ in asked] == [newer.id, full]
     assert asked[0][1].method == "rows"

@@ -98,7 +98,7 @@ def _help(asked: Sequence[str]) -> ExitCode:
     if command is commands.BACKUP:
         narration.say("\nAn ACTION is a command of the console:")
         for action in commands.CONSOLE:
-            narration.say(f"  {action.name:<18}{action.summary}")
+            narration.say(f"  {action.name:<20}{action.summary}")
     return ExitCode.DONE
 
 
