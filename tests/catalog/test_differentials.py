@@ -23,6 +23,7 @@ from tests.sample_backups import (
 from dbtool.catalog import index, names, records
 from dbtool.catalog.chain import dependants
 from dbtool.catalog.repository import Repository, resolve_path
+from dbtool.cli.main import main
 from dbtool.errors import (
     BusyError,
     DbtoolError,
@@ -347,6 +348,44 @@ def test_dependants_are_what_must_not_lose_its_full(tmp_path: Path) -> None:
     assert dependants(repository, made[0]) == []
     with pytest.raises(NotFoundError):
         dependants(repository, "full_mydb_20200101_000000_aaaa")
+
+
+def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+    fulls = [take(tmp_path, tables=2, chunks=1), take(tmp_path, "other", tables=2, chunks=1)]
+    code = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from tests.sample_backups import FIRST_MOMENT, take_differential
+for number in range(3):
+    started = FIRST_MOMENT + timedelta(hours=number, minutes=int(sys.argv[3]))
+    print(take_differential(Path(sys.argv[1]), sys.argv[2], started))
+"""
+    children = [
+        run_python(code, str(tmp_path), full, str(minute)) for full in fulls for minute in range(1, 4)
+    ]
+    ids: list[str] = []
+    for child in children:
+        out, errors = child.communicate()
+        assert child.returncode == 0, errors
+        ids += out.decode().split()
+    told = [entry["id"] for full in fulls for entry in manifest(tmp_path, full)["differentials"]]
+    assert (len(ids), sorted(told)) == (18, sorted(ids))
+    before = (tmp_path / names.CATALOGUE).read_bytes()
+    rebuild_catalogue(LocalStore(tmp_path))
+    assert (tmp_path / names.CATALOGUE).read_bytes() == before
+
+
+def test_an_id_that_is_a_path_can_be_said_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = take(tmp_path)
+    (tmp_path / full / ".backup_diff" / STAMP).mkdir()
+    path = f"{full}/.backup_diff/{STAMP}"
+    assert main(["show", path, "--path", str(tmp_path)]) == 0
+    assert "interrupted" in capsys.readouterr().out
+    assert main(["show", str(tmp_path / path)]) == 0
+    assert main(["show", path + "1", "--path", str(tmp_path)]) == 8
 
 
 def test_a_thousand_backups_are_listed_fast(tmp_path: Path) -> None:
