@@ -10,11 +10,22 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-HEADERS = ("binary", "fields", "keys", "literals", "packets", "tally", "xxh64")
+HEADERS = (
+    "binary",
+    "fields",
+    "inserts",
+    "keys",
+    "keytable",
+    "literals",
+    "packets",
+    "reader",
+    "tally",
+    "xxh64",
+)
 
 NATIVE_ROWS = Extension(
     "dbtool.rows._rows",
-    [f"src/dbtool/rows/_{source}.c" for source in ("rows", "packets", "inserts")],
+    [f"src/dbtool/rows/_{source}.c" for source in ("rows", "packets", "inserts", "keysets")],
     depends=[f"src/dbtool/rows/_{header}.h" for header in HEADERS],
     extra_compile_args=["-O3"] if sys.platform != "win32" else [],
     optional=True,

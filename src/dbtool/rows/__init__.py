@@ -7,9 +7,33 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from dbtool.rows import pure, pure_packets
+from dbtool.rows import pure, pure_keys, pure_packets
+from dbtool.rows.spilled import SpilledHashes
+
+__all__ = [
+    "DONE",
+    "MORE",
+    "NEED",
+    "SERVER_ERROR",
+    "KeySet",
+    "SpilledHashes",
+    "copy_stream",
+    "difference",
+    "insert_to_load",
+    "insert_to_parameters",
+    "is_native",
+    "key_hashes",
+    "pack_binary",
+    "packet_stream",
+    "partition",
+    "tally_inserts",
+    "tally_lines",
+    "text_of",
+    "xxh64",
+]
 
 DONE = pure.DONE
 MORE = pure.MORE
@@ -32,6 +56,11 @@ _native = _load_native()
 is_native = _native is not None
 
 _implementation: Any = _native or pure
+
+if TYPE_CHECKING:
+    KeySet = pure_keys.KeySet
+else:
+    KeySet = (_native or pure_keys).KeySet
 
 
 def xxh64(data: Any, seed: int = 0) -> int:
@@ -110,3 +139,35 @@ def tally_inserts(text: Any, key: tuple[int, ...] = ()) -> tuple[int, int, int]:
     """
     tally: tuple[int, int, int] = _packets().tally_inserts(text, key)
     return tally
+
+
+def _keys() -> Any:
+    return _implementation if is_native else pure_keys
+
+
+def key_hashes(text: Any, key: tuple[int, ...], text_format: str) -> bytes:
+    """The hashes of the rows' keys, in the rows' order, 8 bytes each in the machine's byte order.
+
+    `text` is whole rows: COPY's lines ("copy") or the archive's INSERT statements ("insert"). `key`
+    holds the positions of the key's fields. Raises ValueError on malformed text, and without a key.
+    """
+    hashes: bytes = _keys().key_hashes(text, key, text_format)
+    return hashes
+
+
+def difference(left: Any, keys: KeySet) -> bytes:
+    """Those hashes that are not in the set, in their order; one that comes twice is given twice.
+
+    `left` is the bytes of hashes, or an iterable of such blocks.
+    """
+    find = _keys().difference
+    if isinstance(left, Iterable) and not isinstance(left, (bytes, bytearray, memoryview)):
+        return b"".join(find(block, keys) for block in left)
+    missing: bytes = find(left, keys)
+    return missing
+
+
+def partition(hashes: Any, bits: int) -> list[bytes]:
+    """The hashes as 2^`bits` parts by their highest bits, each in the order in which they came."""
+    parts: list[bytes] = _keys().partition(hashes, bits)
+    return parts

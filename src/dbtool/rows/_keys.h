@@ -37,6 +37,17 @@ static inline int tally_set_key(Tally *tally, PyObject *positions, long fields, 
     return 0;
 }
 
+/* The exception for a status below zero that has to do with the text of rows. */
+static inline PyObject *raise_rows_failure(int status)
+{
+    if (status == FAIL_MEMORY)
+        return PyErr_NoMemory();
+    PyErr_SetString(PyExc_ValueError, status == FAIL_FIELDS ? "a row has fewer fields than its key needs"
+                                      : status == FAIL_CUT  ? "the last row has no end"
+                                                            : "the text is not made of the archive's INSERT statements");
+    return NULL;
+}
+
 /* A bucket array's size must be a power of two; its logarithm, or -1 with an exception. */
 static inline int bucket_bits_of(Py_ssize_t size_bytes)
 {

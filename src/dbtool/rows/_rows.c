@@ -23,6 +23,7 @@
 
 int add_packets_to(PyObject *module); /* _packets.c */
 int add_inserts_to(PyObject *module); /* _inserts.c */
+int add_key_sets_to(PyObject *module); /* _keysets.c */
 
 /* ---- CopyStream -------------------------------------------------------------------------- */
 
@@ -575,7 +576,7 @@ static PyObject *rows_tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
     while (position < end && status == 0) {
         const unsigned char *newline = memchr(position, '\n', (size_t)(end - position));
         if (newline == NULL) {
-            status = FAIL_PROTOCOL;
+            status = FAIL_CUT;
         } else {
             status = tally_row(&tally, position, (size_t)(newline - position));
             position = newline + 1;
@@ -584,13 +585,8 @@ static PyObject *rows_tally_lines(PyObject *Py_UNUSED(module), PyObject *args)
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&data);
     free(tally.scratch);
-    if (status == FAIL_MEMORY)
-        return PyErr_NoMemory();
-    if (status != 0) {
-        PyErr_SetString(PyExc_ValueError, status == FAIL_PROTOCOL ? "the last row has no end"
-                                                                  : "a row has fewer fields than its key needs");
-        return NULL;
-    }
+    if (status < 0)
+        return raise_rows_failure(status);
     return Py_BuildValue("KKK", (unsigned long long)tally.rows, (unsigned long long)tally.digest,
                          (unsigned long long)tally.key_digest);
 }
@@ -674,7 +670,7 @@ PyMODINIT_FUNC PyInit__rows(void)
         Py_DECREF(module);
         return NULL;
     }
-    if (add_packets_to(module) < 0 || add_inserts_to(module) < 0) {
+    if (add_packets_to(module) < 0 || add_inserts_to(module) < 0 || add_key_sets_to(module) < 0) {
         Py_DECREF(module);
         return NULL;
     }

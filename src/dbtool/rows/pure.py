@@ -21,6 +21,9 @@ DONE = 0
 MORE = 1
 SERVER_ERROR = 2
 
+MOST_FIELDS = 1664  # of a PostgreSQL result
+_MOST_KEY_FIELDS = 32
+
 _MASK = (1 << 64) - 1
 _bucket_lock = threading.Lock()
 
@@ -30,10 +33,11 @@ def xxh64(data: Any, seed: int = 0) -> int:
     return xxhash.xxh64_intdigest(data, seed)
 
 
-def _check_key(key: tuple[int, ...]) -> None:
-    if len(key) > 32:
+def check_key(key: tuple[int, ...], fields: int) -> None:
+    """Raise ValueError if these cannot be the positions of a key, in rows with so many fields."""
+    if len(key) > _MOST_KEY_FIELDS:
         raise ValueError("a key has at most 32 fields")
-    if not all(0 <= position < 1664 for position in key):
+    if not all(0 <= position < fields for position in key):
         raise ValueError("a key field's position is out of range")
 
 
@@ -47,7 +51,7 @@ def key_text(row: bytes, key: tuple[int, ...]) -> bytes:
 
 def tally_lines(data: Any, key: tuple[int, ...]) -> tuple[int, int, int]:
     """(rows, digest, key digest) of COPY text, whole lines without the terminator."""
-    _check_key(key)
+    check_key(key, MOST_FIELDS)
     text = bytes(data)
     if not text:
         return 0, 0, 0
@@ -88,7 +92,7 @@ class CopyStream:
         """A new COPY begins: positions of the key's fields, and None or a writable buffer of 2^n
         sums of key hashes (8 bytes each), shared between threads; a key belongs to the bucket of
         the n highest bits of its hash."""
-        _check_key(key)
+        check_key(key, MOST_FIELDS)
         self._key = key
         self._buckets = None
         if buckets is not None:

@@ -16,12 +16,11 @@ from typing import Any
 
 import xxhash
 
-from dbtool.rows.pure import DONE, MORE, SERVER_ERROR
+from dbtool.rows.pure import DONE, MORE, SERVER_ERROR, check_key
 
 NEED = 3
 
 MOST_COLUMNS = 4096
-_MOST_KEY_FIELDS = 32
 _WHOLE_PACKET = 0xFFFFFF  # a packet of this length goes on in the next
 _LONGEST_CONTROL_PACKET = 65536  # all but rows are far smaller
 _LONGEST_ROW = 1 << 32  # no server sends as much
@@ -31,7 +30,7 @@ _NOT_THE_PROTOCOL = "the server sent something that is not its protocol"
 _OTHER_COLUMNS = "the server sent other columns than were asked for"
 _NOT_A_NUMBER = "the server sent a number that is none"
 _NOT_INSERTS = "the text is not made of the archive's INSERT statements"
-_TOO_FEW_FIELDS = "a row has fewer fields than its key needs"
+TOO_FEW_FIELDS = "a row has fewer fields than its key needs"
 
 _MASK = (1 << 64) - 1
 _bucket_lock = threading.Lock()
@@ -45,13 +44,6 @@ _PLAIN = rb"[^\0\t\n\r\x1a'\\]*"
 _LITERAL = re.compile(
     rb"(NULL)|([-+.0-9e]+)|(?:_utf8mb4)?'(" + _PLAIN + rb"(?:\\[0'\\nrtZ]" + _PLAIN + rb")*)'"
 )
-
-
-def _check_key(key: tuple[int, ...], columns: int) -> None:
-    if len(key) > _MOST_KEY_FIELDS:
-        raise ValueError("a key has at most 32 fields")
-    if not all(0 <= position < columns for position in key):
-        raise ValueError("a key field's position is out of range")
 
 
 def _quoted(value: bytes) -> bytes:
@@ -135,7 +127,7 @@ class PacketStream:
         """
         if not 1 <= len(kinds) <= MOST_COLUMNS or kinds.strip(b"nsj"):
             raise ValueError("the kinds of columns are n, s and j, for 1 to 4096 columns")
-        _check_key(key, len(kinds))
+        check_key(key, len(kinds))
         if statement_bytes < 0:
             raise ValueError("a statement cannot have less than no bytes")
         self._buckets = None
@@ -319,7 +311,18 @@ class PacketStream:
                 self._buckets[bucket] = (self._buckets[bucket] + value) & _MASK
 
 
-def _row_at(text: bytes, position: int) -> tuple[list[re.Match[bytes]], int, int]:
+def is_row(text: bytes) -> bool:
+    """Whether this is one row in its parentheses."""
+    position = 0
+    while text[position : position + 1] == (b"," if position else b"("):
+        literal = _LITERAL.match(text, position + 1)
+        if not literal:
+            return False
+        position = literal.end()
+    return position > 0 and text[position:] == b")"
+
+
+def row_at(text: bytes, position: int) -> tuple[list[re.Match[bytes]], int, int]:
     """(literals, where the row ends, where what follows begins) of the row or the statement that
     begins here."""
     if text[max(position - 2, 0) : position] != b",\n":
@@ -353,7 +356,7 @@ def insert_to_load(text: Any, start: int, limit: int) -> tuple[bytes, int, int]:
     piece = bytearray()
     rows = 0
     while start < len(data) and len(piece) < limit:
-        literals, _, start = _row_at(data, start)
+        literals, _, start = row_at(data, start)
         fields = (rb"\N" if literal[1] else literal[2] or literal[3] for literal in literals)
         piece += b"\t".join(fields) + b"\n"
         rows += 1
@@ -372,7 +375,7 @@ def insert_to_parameters(text: Any, start: int, limit: int) -> tuple[bytes, int,
     piece = bytearray()
     rows = 0
     while start < len(data) and len(piece) < limit:
-        literals, _, start = _row_at(data, start)
+        literals, _, start = row_at(data, start)
         for literal in literals:
             piece += b"\1" if literal[1] else b"\0" + _length_encoded(_plain(literal[2] or literal[3]))
         rows += 1
@@ -395,15 +398,15 @@ def _length_encoded(value: bytes) -> bytes:
 
 def tally_inserts(text: Any, key: tuple[int, ...]) -> tuple[int, int, int]:
     """See `rows.tally_inserts`."""
-    _check_key(key, MOST_COLUMNS)
+    check_key(key, MOST_COLUMNS)
     data = bytes(text)
     rows = digest = key_digest = position = 0
     while position < len(data):
-        literals, end, position = _row_at(data, position)
+        literals, end, position = row_at(data, position)
         rows += 1
         digest += xxhash.xxh64_intdigest(data[literals[0].start() : end])
         if key:
             if max(key) >= len(literals):
-                raise ValueError(_TOO_FEW_FIELDS)
+                raise ValueError(TOO_FEW_FIELDS)
             key_digest += xxhash.xxh64_intdigest(b",".join(literals[field][0] for field in key))
     return rows, digest & _MASK, key_digest & _MASK
