@@ -13,7 +13,7 @@ from tests.tls import tls_server
 
 from dbtool import rows
 from dbtool.model.connection import Connection
-from dbtool.rows import pure
+from dbtool.rows import pure, pure_keys
 from dbtool.servers.postgres import PostgresServer
 
 
@@ -32,6 +32,7 @@ def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         pytest.skip("the C part was not built here")
     monkeypatch.setattr(rows, "_implementation", module)
     monkeypatch.setattr(rows, "is_native", module is not pure)
+    monkeypatch.setattr(rows, "KeySet", pure_keys.KeySet if module is pure else module.KeySet)
     return module
 
 

@@ -159,7 +159,7 @@ static PyObject *rows_difference(PyObject *Py_UNUSED(module), PyObject *args)
             uint64_t hash, ahead;
             if (i + AHEAD < count) {
                 memcpy(&ahead, hashes + 8 * (i + AHEAD), 8);
-                fetch_slot(&set->table, ahead);
+                fetch_line(&set->table, ahead);
             }
             memcpy(&hash, hashes + 8 * i, 8);
             memcpy(out + used, &hash, 8);
@@ -243,7 +243,7 @@ static PyObject *keyset_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (self == NULL)
         return NULL;
     pthread_rwlock_init(&self->lock, NULL);
-    size_t capacity = ((size_t)expected / 3 + 1) * 4;
+    size_t capacity = whole_lines(((size_t)expected / 2 + 1) * 3);
     if (make_table(&self->table, capacity < SMALLEST_TABLE ? SMALLEST_TABLE : capacity) < 0) {
         Py_DECREF(self);
         return PyErr_NoMemory();
@@ -253,7 +253,7 @@ static PyObject *keyset_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 static void keyset_dealloc(KeySet *self)
 {
-    free(self->table.slots);
+    drop_table(&self->table);
     free(self->table.texts);
     pthread_rwlock_destroy(&self->lock);
     Py_TYPE(self)->tp_free((PyObject *)self);
@@ -389,6 +389,17 @@ static Py_ssize_t keyset_length(KeySet *self)
     pthread_rwlock_unlock(&self->lock);
     Py_END_ALLOW_THREADS
     return (Py_ssize_t)length;
+}
+
+static PyObject *keyset_sizeof(KeySet *self, PyObject *Py_UNUSED(ignored))
+{
+    size_t size;
+    Py_BEGIN_ALLOW_THREADS
+    pthread_rwlock_rdlock(&self->lock);
+    size = sizeof(KeySet) + self->table.capacity * sizeof(uint64_t) + self->table.texts_capacity;
+    pthread_rwlock_unlock(&self->lock);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromSize_t(size);
 }
 
 static int check_kind(const KeyTable *table, int is_insert)
@@ -546,6 +557,7 @@ static PyMethodDef keyset_methods[] = {
     {"add", (PyCFunction)keyset_add, METH_O, "add(hashes): add keys by their hashes."},
     {"add_keys", (PyCFunction)keyset_add_keys, METH_VARARGS, "add_keys(lines, format='copy'): add keys with their bytes."},
     {"contains", (PyCFunction)keyset_contains, METH_O, "contains(hash): whether a key with this hash is there."},
+    {"__sizeof__", (PyCFunction)keyset_sizeof, METH_NOARGS, "bytes of memory."},
     {"absent_keys", (PyCFunction)keyset_absent_keys, METH_VARARGS,
      "absent_keys(text, key, format): (lines of the keys that are not in the set, how many)."},
     {"present_keys", (PyCFunction)keyset_present_keys, METH_VARARGS,

@@ -54,7 +54,7 @@ static inline int read_insert_row(RowReader *reader, ReadRow *read)
     return 0;
 }
 
-/* Read the next rows, hash their keys, and begin to fetch the keys' slots in the table, if one is
+/* Read the next rows, hash their keys, and begin to fetch the keys' lines of the table, if one is
  * given. How many; 0 at the text's end. */
 static int read_rows(RowReader *reader, const KeyTable *table)
 {
@@ -71,7 +71,7 @@ static int read_rows(RowReader *reader, const KeyTable *table)
         if (read->key == NULL)
             used += read->key_length;
         if (table != NULL)
-            fetch_slot(table, read->key_hash);
+            fetch_line(table, read->key_hash);
     }
     if (!reader->tally.key_is_contiguous) {
         const unsigned char *key = reader->tally.scratch;

@@ -106,8 +106,8 @@ class KeySet:
     """A set of keys: either their hashes alone (`add`), or their bytes as well (`add_keys`).
 
     A set of hashes takes two keys with the same hash for one. A set with bytes compares these
-    wherever it is given rows. In the C part a key takes 10.7 to 16 bytes, half as much again for a
-    moment when the set grows beyond `expected` keys, and the bytes of its line where those are kept.
+    wherever it is given rows. In the C part a key takes 12 to 16 bytes, twice that for a moment when
+    the set grows beyond `expected` keys, and the bytes of its line where those are kept.
 
     Threads may share a set: many look up in it at a time, while nobody adds to it.
     """

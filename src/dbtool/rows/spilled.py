@@ -95,7 +95,8 @@ class SpilledHashes:
     def _spill(self, part: int, data: bytes | bytearray) -> None:
         file = self._files[part]
         if file is None:
-            file = self._files[part] = tempfile.TemporaryFile(dir=self._folder, buffering=0)
+            file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - close() does it
+            self._files[part] = file
         view = memoryview(data)
         while view:
             written = os.pwrite(file.fileno(), view, self._spilled[part])
