@@ -10,11 +10,13 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+SOURCES = ("rows", "packets", "inserts", "keysets", "keyhashes")
 HEADERS = (
     "binary",
     "fields",
     "inserts",
     "keys",
+    "keysets",
     "keytable",
     "literals",
     "packets",
@@ -25,7 +27,7 @@ HEADERS = (
 
 NATIVE_ROWS = Extension(
     "dbtool.rows._rows",
-    [f"src/dbtool/rows/_{source}.c" for source in ("rows", "packets", "inserts", "keysets")],
+    [f"src/dbtool/rows/_{source}.c" for source in SOURCES],
     depends=[f"src/dbtool/rows/_{header}.h" for header in HEADERS],
     extra_compile_args=["-O3"] if sys.platform != "win32" else [],
     optional=True,

@@ -1,5 +1,4 @@
-/* KeySet, key_hashes, difference and partition: the C twins of those in pure_keys.py;
- * rows/__init__.py documents them.
+/* KeySet: the C twin of that in pure_keys.py, which documents it.
  *
  * Everything heavy runs with the GIL released, so a lock guards a set: many may look things up in it
  * at a time, while nobody adds to it.
@@ -10,222 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "_keys.h"
-#include "_keytable.h"
-#include "_reader.h"
-
-#define MOST_PARTITION_BITS 16
-
-typedef struct {
-    PyObject_HEAD
-    KeyTable table;
-    pthread_rwlock_t lock;
-} KeySet;
-
-static PyTypeObject KeySetType;
-
-/* ---- arguments ------------------------------------------------------------------------------ */
-
-static int is_insert_format(const char *format)
-{
-    if (strcmp(format, "copy") == 0 || strcmp(format, "insert") == 0)
-        return format[0] == 'i';
-    PyErr_SetString(PyExc_ValueError, "the format is copy or insert");
-    return -1;
-}
-
-/* A reader of (text, key, format), which must be given back to close_reader; NULL with an exception. */
-static RowReader *open_reader(PyObject *args, Py_buffer *view, PyObject **text)
-{
-    PyObject *key;
-    const char *format;
-    if (!PyArg_ParseTuple(args, "OO!s", text, &PyTuple_Type, &key, &format))
-        return NULL;
-    int is_insert = is_insert_format(format);
-    if (is_insert < 0)
-        return NULL;
-    RowReader *reader = malloc(sizeof(RowReader));
-    if (reader == NULL)
-        return (RowReader *)PyErr_NoMemory();
-    memset(&reader->tally, 0, sizeof(reader->tally));
-    memset(&reader->inserts, 0, sizeof(reader->inserts));
-    reader->is_insert = is_insert;
-    int status = tally_set_key(&reader->tally, key, is_insert ? MOST_COLUMNS : MAX_FIELDS, is_insert ? ',' : '\t');
-    if (status == 0 && reader->tally.key_count == 0) {
-        PyErr_SetString(PyExc_ValueError, "a key has at least one field");
-        status = -1;
-    }
-    if (status < 0 || PyObject_GetBuffer(*text, view, PyBUF_SIMPLE) < 0) {
-        free(reader);
-        return NULL;
-    }
-    reader->inserts.first = reader->inserts.in = view->buf;
-    reader->inserts.end = reader->inserts.first + view->len;
-    reader->inserts.starts = reader->starts;
-    reader->inserts.ends = reader->ends;
-    reader->inserts.last_field = reader->tally.last_key_field;
-    return reader;
-}
-
-static void close_reader(RowReader *reader, Py_buffer *view)
-{
-    PyBuffer_Release(view);
-    free(reader->tally.scratch);
-    free(reader);
-}
-
-static int get_hashes(PyObject *from, Py_buffer *view)
-{
-    if (PyObject_GetBuffer(from, view, PyBUF_SIMPLE) < 0)
-        return -1;
-    if (view->len % 8 == 0)
-        return 0;
-    PyBuffer_Release(view);
-    PyErr_SetString(PyExc_ValueError, "hashes have 8 bytes each");
-    return -1;
-}
-
-/* ---- bytes that grow ------------------------------------------------------------------------- */
-
-typedef struct {
-    unsigned char *bytes;
-    size_t length, capacity;
-} Output;
-
-static int need(Output *output, size_t length)
-{
-    if (output->capacity - output->length >= length)
-        return 0;
-    size_t capacity = output->capacity + output->capacity / 2 + length + 4096;
-    unsigned char *grown = realloc(output->bytes, capacity);
-    if (grown == NULL)
-        return FAIL_MEMORY;
-    output->bytes = grown;
-    output->capacity = capacity;
-    return 0;
-}
-
-static void put(Output *output, const void *bytes, size_t length)
-{
-    memcpy(output->bytes + output->length, bytes, length);
-    output->length += length;
-}
-
-/* ---- functions ------------------------------------------------------------------------------ */
-
-static PyObject *rows_key_hashes(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    Py_buffer view;
-    PyObject *text, *hashes = NULL;
-    RowReader *reader = open_reader(args, &view, &text);
-    if (reader == NULL)
-        return NULL;
-    Output output = {0};
-    int count;
-    Py_BEGIN_ALLOW_THREADS
-    while ((count = read_rows(reader, NULL)) > 0) {
-        if (need(&output, BATCH_ROWS * 8) < 0) {
-            count = FAIL_MEMORY;
-            break;
-        }
-        for (int i = 0; i < count; i++)
-            put(&output, &reader->rows[i].key_hash, 8);
-    }
-    Py_END_ALLOW_THREADS
-    if (count < 0)
-        raise_rows_failure(count);
-    else
-        hashes = PyBytes_FromStringAndSize((const char *)output.bytes, (Py_ssize_t)output.length);
-    free(output.bytes);
-    close_reader(reader, &view);
-    return hashes;
-}
-
-static PyObject *rows_difference(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    PyObject *from;
-    KeySet *set;
-    Py_buffer view;
-    if (!PyArg_ParseTuple(args, "OO!", &from, &KeySetType, &set) || get_hashes(from, &view) < 0)
-        return NULL;
-    PyObject *result = PyBytes_FromStringAndSize(NULL, view.len);
-    if (result != NULL) {
-        const unsigned char *hashes = view.buf;
-        unsigned char *out = (unsigned char *)PyBytes_AS_STRING(result);
-        size_t count = (size_t)view.len / 8, used = 0;
-        Py_BEGIN_ALLOW_THREADS
-        pthread_rwlock_rdlock(&set->lock);
-        for (size_t i = 0; i < count; i++) {
-            uint64_t hash, ahead;
-            if (i + AHEAD < count) {
-                memcpy(&ahead, hashes + 8 * (i + AHEAD), 8);
-                fetch_line(&set->table, ahead);
-            }
-            memcpy(&hash, hashes + 8 * i, 8);
-            memcpy(out + used, &hash, 8);
-            used += has_hash(&set->table, hash) ? 0 : 8;
-        }
-        pthread_rwlock_unlock(&set->lock);
-        Py_END_ALLOW_THREADS
-        _PyBytes_Resize(&result, (Py_ssize_t)used);
-    }
-    PyBuffer_Release(&view);
-    return result;
-}
-
-static PyObject *rows_partition(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    PyObject *from;
-    int bits;
-    Py_buffer view;
-    if (!PyArg_ParseTuple(args, "Oi", &from, &bits))
-        return NULL;
-    if (bits < 0 || bits > MOST_PARTITION_BITS) {
-        PyErr_SetString(PyExc_ValueError, "a partition has 0 to 16 bits");
-        return NULL;
-    }
-    if (get_hashes(from, &view) < 0)
-        return NULL;
-    const unsigned char *hashes = view.buf;
-    size_t count = (size_t)view.len / 8, parts = (size_t)1 << bits;
-    unsigned char **ends = calloc(parts, sizeof(*ends));
-    size_t *sizes = calloc(parts, sizeof(*sizes));
-    PyObject *result = ends == NULL || sizes == NULL ? PyErr_NoMemory() : PyList_New((Py_ssize_t)parts);
-    if (result == NULL)
-        goto done;
-    Py_BEGIN_ALLOW_THREADS
-    for (size_t i = 0; i < count; i++) {
-        uint64_t hash;
-        memcpy(&hash, hashes + 8 * i, 8);
-        sizes[bits ? hash >> (64 - bits) : 0]++;
-    }
-    Py_END_ALLOW_THREADS
-    for (size_t part = 0; part < parts; part++) {
-        PyObject *piece = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)sizes[part] * 8);
-        if (piece == NULL) {
-            Py_CLEAR(result);
-            goto done;
-        }
-        ends[part] = (unsigned char *)PyBytes_AS_STRING(piece);
-        PyList_SET_ITEM(result, (Py_ssize_t)part, piece);
-    }
-    Py_BEGIN_ALLOW_THREADS
-    for (size_t i = 0; i < count; i++) {
-        uint64_t hash;
-        memcpy(&hash, hashes + 8 * i, 8);
-        unsigned char **end = &ends[bits ? hash >> (64 - bits) : 0];
-        memcpy(*end, &hash, 8);
-        *end += 8;
-    }
-    Py_END_ALLOW_THREADS
-done:
-    free(ends);
-    free(sizes);
-    PyBuffer_Release(&view);
-    return result;
-}
-
-/* ---- KeySet --------------------------------------------------------------------------------- */
+#include "_keysets.h"
 
 static PyObject *keyset_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -569,7 +353,7 @@ static PyMethodDef keyset_methods[] = {
 
 static PySequenceMethods keyset_sequence = {.sq_length = (lenfunc)keyset_length};
 
-static PyTypeObject KeySetType = {
+PyTypeObject KeySetType = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "dbtool.rows._rows.KeySet",
     .tp_doc = "A set of keys: see pure_keys.py.",
@@ -581,18 +365,11 @@ static PyTypeObject KeySetType = {
     .tp_as_sequence = &keyset_sequence,
 };
 
-static PyMethodDef key_functions[] = {
-    {"key_hashes", rows_key_hashes, METH_VARARGS, "key_hashes(text, key, format): the hashes of the rows' keys."},
-    {"difference", rows_difference, METH_VARARGS, "difference(hashes, set): those that are not in the set."},
-    {"partition", rows_partition, METH_VARARGS, "partition(hashes, bits): the hashes, by their highest bits."},
-    {NULL, NULL, 0, NULL},
-};
-
 int add_key_sets_to(PyObject *module);
 
 int add_key_sets_to(PyObject *module)
 {
-    if (PyType_Ready(&KeySetType) < 0 || PyModule_AddFunctions(module, key_functions) < 0)
+    if (PyType_Ready(&KeySetType) < 0)
         return -1;
     Py_INCREF(&KeySetType);
     if (PyModule_AddObject(module, "KeySet", (PyObject *)&KeySetType) < 0) {

@@ -24,6 +24,7 @@
 int add_packets_to(PyObject *module); /* _packets.c */
 int add_inserts_to(PyObject *module); /* _inserts.c */
 int add_key_sets_to(PyObject *module); /* _keysets.c */
+int add_key_hashes_to(PyObject *module); /* _keyhashes.c */
 
 /* ---- CopyStream -------------------------------------------------------------------------- */
 
@@ -670,7 +671,8 @@ PyMODINIT_FUNC PyInit__rows(void)
         Py_DECREF(module);
         return NULL;
     }
-    if (add_packets_to(module) < 0 || add_inserts_to(module) < 0 || add_key_sets_to(module) < 0) {
+    if (add_packets_to(module) < 0 || add_inserts_to(module) < 0 || add_key_sets_to(module) < 0 ||
+        add_key_hashes_to(module) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -1,4 +1,4 @@
-"""Keys of rows as hashes, in pure Python: the reference, and the twin of `_keysets.c`.
+"""Keys of rows as hashes, in pure Python: the reference, and the twin of `_keysets.c` and `_keyhashes.c`.
 
 Both give the same bytes, the same numbers and the same errors; the same tests run on both. Only the
 C part keeps a set in flat memory.
