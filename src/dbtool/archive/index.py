@@ -30,7 +30,7 @@ def digest_text(digest: int) -> str:
 
 def encode_index(index: ArchiveIndex) -> bytes:
     """The whole skippable frame."""
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "backup": index.backup,
         "tables": [_table_to_json(table) for table in index.tables],
@@ -38,6 +38,8 @@ def encode_index(index: ArchiveIndex) -> bytes:
         "omitted": [_object_to_json(item) for item in index.omitted],
         "warnings": list(index.warnings),
     }
+    if index.schema:
+        document["schema"] = [[kind.value, _object_to_json(item)] for kind, item in index.schema]
     text = json.dumps(document, separators=(",", ":")).encode("ascii")
     payload = INDEX_LABEL + compress_frame(text, _INDEX_LEVEL)
     return _HEADER.pack(INDEX_MAGIC, len(payload)) + payload
@@ -66,6 +68,9 @@ def decode_index(frame: bytes) -> ArchiveIndex:
             frames=tuple(_frame_from_json(item) for item in document["frames"]),
             omitted=tuple(_object_from_json(item) for item in document["omitted"]),
             warnings=tuple(document["warnings"]),
+            schema=tuple(
+                (FrameKind(kind), _object_from_json(item)) for kind, item in document.get("schema", ())
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise VerificationError(f"the archive's index cannot be understood: {error!r}") from None

@@ -93,9 +93,12 @@ class ArchiveWriter:
         tables: Sequence[TableSummary],
         omitted: Sequence[SchemaObject],
         warnings: Sequence[str],
+        schema: Sequence[tuple[FrameKind, SchemaObject]] = (),
     ) -> ArchiveIndex:
         """Append the index and the seek table: nothing may follow."""
-        index = ArchiveIndex(backup, tuple(tables), tuple(self.frames), tuple(omitted), tuple(warnings))
+        index = ArchiveIndex(
+            backup, tuple(tables), tuple(self.frames), tuple(omitted), tuple(warnings), tuple(schema)
+        )
         encoded = encode_index(index)
         self._seek_entries.append(index_entry(len(encoded)))
         self._write(encoded)

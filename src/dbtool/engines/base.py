@@ -14,9 +14,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dbtool.archive.reader import ArchiveReader
 from dbtool.engines.session import Session
 from dbtool.errors import BusyError
-from dbtool.model.archive import ArchiveIndex, Block, SchemaObject
+from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
 from dbtool.model.connection import Connection
 from dbtool.model.database import ServerFacts, Snapshot, Table
 from dbtool.progress import Progress
@@ -75,6 +76,7 @@ class Source(Protocol):
     warnings: list[str]
     clients: list[dict[str, Any]]
     omitted: list[SchemaObject]
+    facts: dict[str, Any]  # what else the archive says of its backup
 
     def before_data(self) -> Iterator[Block]:
         """The header and the schema objects that rows need. May raise `LockQueuedError`."""
@@ -101,6 +103,13 @@ class Source(Protocol):
 
         Raises if the snapshot was lost in the meantime.
         """
+
+    def schema_objects(self) -> Sequence[tuple[FrameKind, SchemaObject]]:
+        """Of a differential the whole schema, each object with its SQL; else nothing: it is in the script."""
+
+    def table_details(self, table: int, rows: int) -> dict[str, Any]:
+        """What else is said of a table, by its position, of which the backup holds so many rows; known once
+        all rows have been read."""
 
     def schema_sql(self) -> bytes:
         """The schema as a person reads it."""
@@ -224,6 +233,12 @@ class Engine(Protocol):
 
     def open_source(self, connection: Connection, options: SourceOptions, progress: Progress) -> Source:
         """Take the locks and the snapshot, and look at everything."""
+
+    def open_differential(
+        self, connection: Connection, base: ArchiveReader, options: SourceOptions, progress: Progress
+    ) -> Source:
+        """The same for what changed since a full logical backup. Raises `NeedsFullError` with the reason
+        where that cannot be said."""
 
     def open_sources(
         self, connection: Connection, databases: Sequence[str], options: SourceOptions, progress: Progress

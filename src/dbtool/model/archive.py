@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -46,6 +47,7 @@ class SchemaObject:
     owner_offset: int = 0
     tablespace: str | None = None
     access_method: str | None = None
+    drop: str = ""  # the statement that removes it, if the engine knows one
     sql: str | None = None
 
 
@@ -106,6 +108,9 @@ class ArchiveIndex:
 
     backup: dict[str, Any]  # id, type, engine, flavour, server, database, snapshot, tool
     tables: tuple[TableSummary, ...]
-    frames: tuple[Frame, ...]
+    frames: Sequence[Frame]
     omitted: tuple[SchemaObject, ...] = ()  # left out of the script, such as keys to tables left out
     warnings: tuple[str, ...] = ()
+    # Of a differential: its whole schema, each object with its SQL and the kind of frame that it belongs
+    # in; the script has only what changed.
+    schema: tuple[tuple[FrameKind, SchemaObject], ...] = ()

@@ -10,16 +10,18 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dbtool import __version__
+from dbtool.archive.reader import ArchiveReader
 from dbtool.archive.writer import ArchiveWriter, pack
 from dbtool.archive.zstd import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
 from dbtool.catalog import names
 from dbtool.catalog.repository import Repository
 from dbtool.catalog.running import RunningBackup
+from dbtool.catalog.stored import StoredBackup
 from dbtool.engines.base import Engine, LockQueuedError, Source, SourceOptions
 from dbtool.engines.buckets import folded_buckets
 from dbtool.errors import DbtoolError, NotFoundError, PartlyDoneError, UsageError
 from dbtool.failpoints import reach
-from dbtool.model.archive import ArchiveIndex, Frame, TableSummary
+from dbtool.model.archive import ArchiveIndex, Frame, FrameKind, TableSummary
 from dbtool.model.backup import BackupType, Metadata, Method, TableRecord
 from dbtool.model.connection import Connection
 from dbtool.operations.pipeline import RowReaders
@@ -62,38 +64,78 @@ def logical_backup(
     Whatever goes wrong, nothing in the repository calls itself completed. `open_source` opens the
     database by its name where several are read together.
     """
-    level, jobs = _checked(options)
-    clock = time.monotonic()
-    started = datetime.now(timezone.utc)
     kind = BackupType.PARTIAL if options.tables else BackupType.FULL
-    backup_id = names.new_backup_id(kind, connection.database, started)
-    source_options = _source_options(options, jobs)
-    repository = Repository(store)
-    with repository.begin(
-        backup_id, type=kind, database=connection.database, engine=engine.name, started=started
-    ) as running:
-        main_name = names.main_file_name(kind, connection.database, started)
-        deadline = clock + options.lock_timeout_seconds
+    work = _Work(kind, connection.database, options)
+    source_options = _source_options(options, work.jobs)
+    running = Repository(store).begin(
+        work.id, type=kind, database=connection.database, engine=engine.name, started=work.started
+    )
+
+    def open_one() -> Source:
+        if open_source:
+            return open_source(connection.database)
+        return engine.open_source(connection, source_options, progress)
+
+    return _take(running, work, open_one, progress)
+
+
+def logical_differential(
+    engine: Engine,
+    connection: Connection,
+    store: Store,
+    base: StoredBackup,
+    options: BackupOptions,
+    progress: Progress,
+) -> Metadata:
+    """Back up what changed since a full logical backup. Raises `NeedsFullError` with the reason where that
+    cannot be said; then nothing was made."""
+    main = next(one.name for one in base.completed().artefacts if one.name.endswith(".sql.zst"))
+    archive = ArchiveReader(store, f"{base.folder}/{main}")
+    work = _Work(BackupType.DIFFERENTIAL, connection.database, options)
+    source_options = _source_options(options, work.jobs)
+    running = Repository(store).begin_differential(
+        base, work.id, database=connection.database, engine=engine.name, started=work.started
+    )
+
+    def open_one() -> Source:
+        return engine.open_differential(connection, archive, source_options, progress)
+
+    return _take(running, work, open_one, progress)
+
+
+class _Work:
+    """What is being taken, since when, and how."""
+
+    def __init__(self, kind: BackupType, database: str, options: BackupOptions) -> None:
+        self.level, self.jobs = _checked(options)
+        self.clock = time.monotonic()
+        self.started = datetime.now(timezone.utc)
+        self.kind = kind
+        self.id = names.new_backup_id(kind, database, self.started)
+        self.main_name = names.main_file_name(kind, database, self.started)
+        self.options = options
+
+
+def _take(
+    begun: RunningBackup, work: _Work, open_source: Callable[[], Source], progress: Progress
+) -> Metadata:
+    """Write all artefacts and complete the backup; again from the beginning where locks bar the way."""
+    with begun as running:
+        deadline = work.clock + work.options.lock_timeout_seconds
         while True:
             progress.phase("snapshot")
-            source = (
-                open_source(connection.database)
-                if open_source
-                else engine.open_source(connection, source_options, progress)
-            )
+            source = open_source()
             try:
-                index = _write_archive(running, main_name, source, kind, started, level, jobs, progress)
+                index = _write_archive(running, work, source, progress)
                 progress.phase("finish")
-                _write_companions(running, source, main_name, index)
+                _write_companions(running, source, work.main_name, index)
                 break
             except LockQueuedError:
                 if time.monotonic() > deadline:
                     raise
             finally:
                 source.close()
-        metadata = _metadata(
-            running, index, source, kind, started, time.monotonic() - clock, options, level, jobs
-        )
+        metadata = _metadata(running, index, source, work)
         running.complete(metadata)
     for note in (*metadata.warnings, *running.notes):
         progress.note(note)
@@ -159,19 +201,14 @@ def _checked(options: BackupOptions) -> tuple[int, int]:
     return level, jobs
 
 
-def _write_archive(
-    running: RunningBackup,
-    name: str,
-    source: Source,
-    kind: BackupType,
-    started: datetime,
-    level: int,
-    jobs: int,
-    progress: Progress,
-) -> ArchiveIndex:
+def _write_archive(running: RunningBackup, work: _Work, source: Source, progress: Progress) -> ArchiveIndex:
     """The main artefact. Rows are read while the schema is still being dumped."""
     chunks = source.chunks()
-    with running.put_artefact(name) as upload, RowReaders(source, chunks, level, jobs, progress) as readers:
+    level = work.level
+    with (
+        running.put_artefact(work.main_name) as upload,
+        RowReaders(source, chunks, level, work.jobs, progress) as readers,
+    ):
         writer = ArchiveWriter(upload)
         progress.phase("schema")
         for block in source.before_data():
@@ -185,10 +222,11 @@ def _write_archive(
         for block in source.after_data():
             writer.add(pack(block, level))
         index = writer.finish(
-            _backup_facts(running.id, kind, source, started),
+            _backup_facts(running, work, source),
             _summaries(source, writer.frames),
             source.omitted,
             source.warnings,
+            source.schema_objects(),
         )
         upload.commit()
     return index
@@ -216,7 +254,7 @@ def _summaries(source: Source, frames: Sequence[Frame]) -> list[TableSummary]:
         for table in source.tables
     ]
     for frame in frames:
-        if frame.table is not None:
+        if frame.table is not None and frame.kind is FrameKind.DATA:
             summary = summaries[frame.table]
             summary.rows += frame.rows
             summary.bytes += frame.plain_bytes - frame.prefix_bytes - frame.suffix_bytes
@@ -225,17 +263,18 @@ def _summaries(source: Source, frames: Sequence[Frame]) -> list[TableSummary]:
     for number, summary in enumerate(summaries):
         if summary.rows and summary.key:
             summary.key_buckets = folded_buckets(source.key_buckets(number) or b"", summary.rows)
+        summary.details.update(source.table_details(number, summary.rows))
     return summaries
 
 
-def _backup_facts(backup_id: str, kind: BackupType, source: Source, started: datetime) -> dict[str, Any]:
+def _backup_facts(running: RunningBackup, work: _Work, source: Source) -> dict[str, Any]:
     """What the archive says of its backup, so that it can be restored with nothing else at hand."""
     snapshot = {"time": source.snapshot.time, **source.snapshot.details}
-    return {
-        "id": backup_id,
-        "type": kind.value,
+    facts = {
+        "id": work.id,
+        "type": work.kind.value,
         "method": Method.LOGICAL.value,
-        "timestamp_start": started.isoformat(),
+        "timestamp_start": work.started.isoformat(),
         "engine": source.server.engine,
         "flavour": source.server.flavour,
         "server": _server_facts(source),
@@ -243,7 +282,11 @@ def _backup_facts(backup_id: str, kind: BackupType, source: Source, started: dat
         "snapshot": snapshot,
         "tool": _TOOL,
         "clients": list(source.clients),
+        **source.facts,
     }
+    if running.parent is not None:
+        facts["parent"] = asdict(running.parent)
+    return facts
 
 
 def _server_facts(source: Source) -> dict[str, Any]:
@@ -256,27 +299,17 @@ def _server_facts(source: Source) -> dict[str, Any]:
     }
 
 
-def _metadata(
-    running: RunningBackup,
-    index: ArchiveIndex,
-    source: Source,
-    kind: BackupType,
-    started: datetime,
-    seconds: float,
-    options: BackupOptions,
-    level: int,
-    jobs: int,
-) -> Metadata:
+def _metadata(running: RunningBackup, index: ArchiveIndex, source: Source, work: _Work) -> Metadata:
     artefacts = running.artefacts()
-    shown = asdict(options)
+    shown = asdict(work.options)
     shown.pop("tool_directories")
     return Metadata(
         id=running.id,
-        type=kind,
+        type=work.kind,
         method=Method.LOGICAL,
-        timestamp_start=started.isoformat(),
+        timestamp_start=work.started.isoformat(),
         timestamp_end=datetime.now(timezone.utc).isoformat(),
-        duration_seconds=round(seconds, 3),
+        duration_seconds=round(time.monotonic() - work.clock, 3),
         engine=source.server.engine,
         flavour=source.server.flavour,
         server=index.backup["server"],
@@ -305,7 +338,8 @@ def _metadata(
         },
         tool=_TOOL,
         clients=tuple(source.clients),
-        options={**shown, "level": level, "jobs": jobs},
-        label=options.label,
+        options={**shown, "level": work.level, "jobs": work.jobs},
+        parent=running.parent,
+        label=work.options.label,
         warnings=tuple(dict.fromkeys(source.warnings)),
     )

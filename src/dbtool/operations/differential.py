@@ -15,7 +15,7 @@ from dbtool.engines.base import Engine
 from dbtool.errors import NeedsFullError, UsageError
 from dbtool.model.backup import BackupType, Metadata, Method
 from dbtool.model.connection import Connection
-from dbtool.operations.backup import BackupOptions, logical_backup
+from dbtool.operations.backup import BackupOptions, logical_backup, logical_differential
 from dbtool.operations.differential_policy import DifferentialPolicy, policy_reason
 from dbtool.progress import Progress
 from dbtool.storage.base import Store
@@ -84,8 +84,7 @@ def take(
     progress: Progress,
 ) -> Metadata:
     """Take the differential of `base`; `NeedsFullError` where that cannot be exact."""
-    del engine, connection, store, base, options, progress
-    raise NeedsFullError("differentials of this engine are not there yet")
+    return logical_differential(engine, connection, store, base, options, progress)
 
 
 def choose_base(

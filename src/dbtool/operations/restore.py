@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dbtool.archive.chain import ChainReader
 from dbtool.archive.reader import ArchiveReader
 from dbtool.catalog import names
+from dbtool.catalog.chain import chain_of
 from dbtool.catalog.repository import Resolved
+from dbtool.catalog.stored import StoredBackup
 from dbtool.engines.base import Engine, Loader, Stage, Tally, Target, TargetOptions, Task
-from dbtool.errors import DbtoolError, UsageError, VerificationError
+from dbtool.errors import DbtoolError, RefusedError, UsageError, VerificationError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex
+from dbtool.model.backup import Artefact, Metadata
 from dbtool.model.connection import Connection
 from dbtool.operations.backup import default_jobs
 from dbtool.operations.scheduler import Scheduler
@@ -72,29 +76,48 @@ class RestoreReport:
         }
 
 
-def open_archive(resolved: Resolved, progress: Progress) -> ArchiveReader:
-    """The main archive of a backup that may be restored, every artefact checked against its digest.
+AnyReader = ArchiveReader | ChainReader
+
+
+def open_archive(resolved: Resolved, progress: Progress) -> AnyReader:
+    """What a backup that may be restored holds, every artefact of its chain checked against its digest.
 
     An archive given by its own path is checked only by itself and, if there is a `metadata.json`,
-    against that. Raises `RefusedError` for a backup that is not completed, `VerificationError`.
+    against that; that of a differential needs its base. Raises `RefusedError` for a backup that is not completed,
+    `VerificationError`.
     """
     store = resolved.repository.store
     if resolved.backup is None:
-        return ArchiveReader(store, str(resolved.archive_name))
-    metadata = resolved.backup.completed()
-    folder = resolved.backup.folder
-    wanted = metadata.artefacts
-    main = next((one.name for one in wanted if one.name.endswith(".sql.zst")), None)
+        reader = ArchiveReader(store, str(resolved.archive_name))
+        if reader.index.backup.get("parent"):
+            raise RefusedError(
+                f"{reader.name} is a differential, and lies without its metadata.json and its base",
+                "put it back where it was made, below its full backup",
+            )
+        return reader
+    links = chain_of(resolved.repository, resolved.backup)
+    wanted = [(link, artefact) for link in links for artefact in _needed(link, resolved)]
+    progress.phase("check", sum(artefact.stored_bytes for _, artefact in wanted))
+    for link, artefact in wanted:
+        name = f"{link.folder}/{artefact.name}"
+        _check_artefact(store, name, artefact.stored_bytes, artefact.stored_sha256, progress)
+    readers = [ArchiveReader(store, f"{link.folder}/{_main_artefact(link.completed())}") for link in links]
+    return readers[0] if len(readers) == 1 else ChainReader(readers[0], readers[1])
+
+
+def _needed(link: StoredBackup, resolved: Resolved) -> list[Artefact]:
+    """The artefacts of one link that are checked: all, but for a file that was named alone."""
+    named = resolved.archive_name
+    if named is None or not named.startswith(f"{link.folder}/"):
+        return list(link.completed().artefacts)
+    return [one for one in link.completed().artefacts if f"{link.folder}/{one.name}" == named]
+
+
+def _main_artefact(metadata: Metadata) -> str:
+    main = next((one.name for one in metadata.artefacts if one.name.endswith(".sql.zst")), None)
     if main is None:
         raise VerificationError(f"backup {metadata.id} has no logical archive")
-    if resolved.archive_name is not None:
-        wanted = tuple(one for one in wanted if f"{folder}/{one.name}" == resolved.archive_name)
-    progress.phase("check", sum(one.stored_bytes for one in wanted))
-    for artefact in wanted:
-        _check_artefact(
-            store, f"{folder}/{artefact.name}", artefact.stored_bytes, artefact.stored_sha256, progress
-        )
-    return ArchiveReader(store, f"{folder}/{main}")
+    return main
 
 
 def _check_artefact(store: Store, name: str, size: int, sha256: str, progress: Progress) -> None:
@@ -181,7 +204,7 @@ def _restore_globals(resolved: Resolved, target: Target) -> None:
 def _do_all(
     target: Target,
     stages: Sequence[Stage],
-    reader: ArchiveReader,
+    reader: AnyReader,
     workers: int,
     options: RestoreOptions,
     report: RestoreReport,
@@ -211,6 +234,8 @@ def _do_all(
             )
             progress.phase(stage.name, total or None)
             scheduler.run(stage, run)
+    if isinstance(reader, ChainReader):
+        reader.check_complete(set(target.restored_tables()))
     if options.compare:
         found.check(reader.index)
         report.compared = True
@@ -236,7 +261,7 @@ class _LoadedRows:
 class _Frames(dict[int, bytes]):
     """Texts of frames, each read and checked when it is first asked for, the last one kept."""
 
-    def __init__(self, reader: ArchiveReader, numbers: set[int]) -> None:
+    def __init__(self, reader: AnyReader, numbers: set[int]) -> None:
         super().__init__()
         self._reader = reader
         self._numbers = numbers

@@ -151,7 +151,8 @@ def _tally_frame(reader: ArchiveReader, artefact: str, number: int) -> _Tally:
         return damaged(f"{reader.describe(number)}: {'keys' if are_keys else 'rows'} were changed")
     if are_keys:
         return _Tally(frame.table, removed=rows)
-    return _Tally(frame.table, rows, end - frame.prefix_bytes, digest, key_digest)
+    size = end - frame.prefix_bytes
+    return _Tally(frame.table, rows, bytes=size, digest=digest, key_digest=key_digest)
 
 
 def _key_positions(table: TableSummary) -> tuple[int, ...]:

@@ -112,6 +112,7 @@ class MysqlSource:
         self.tables: Sequence[Table] = [facts.table for facts in self._facts]
         self.database["size_bytes"] = sum(table.size_bytes for table in self.tables)
         self.omitted: list[SchemaObject] = self._objects.omitted
+        self.facts: dict[str, Any] = {}
         if self._owns:
             held.release_definitions()
 
@@ -282,6 +283,14 @@ class MysqlSource:
         yield from after.blocks(self._objects.parts, FrameKind.AFTER_DATA)
         yield from after.blocks(self._objects.parts, FrameKind.LAST)
         yield after.footer(self._has_history)
+
+    def schema_objects(self) -> Sequence[tuple[FrameKind, SchemaObject]]:
+        """Nothing: it is in the script."""
+        return ()
+
+    def table_details(self, table: int, rows: int) -> dict[str, Any]:  # noqa: ARG002
+        """Nothing more."""
+        return {}
 
     def restore_guide(self, main_name: str, index: ArchiveIndex, has_globals: bool) -> str:
         """How to restore with zstd and the server's client."""

@@ -29,6 +29,7 @@ from dbtool.progress import Progress
 
 # pg_dump locks what is locked already: it waits only behind somebody who waits for us.
 _QUEUE_SECONDS = 2.0
+_SCHEMA_KINDS = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
 _RELATIONS = 1259  # the OID of pg_class, by which pg_dump says that an OID is a relation's
 
 
@@ -41,6 +42,7 @@ class PostgresSource:
         self._progress = progress
         self.warnings: list[str] = []
         self.omitted: list[SchemaObject] = []
+        self.facts: dict[str, Any] = {}
         self._handed_back: list[Chunk] = []
         self._last: list[Chunk] = []
         self._bucket_lock = threading.Lock()
@@ -93,7 +95,7 @@ class PostgresSource:
             raise self._explain_pg_dump(error) from None
         if self._chosen is None:
             return parts
-        objects = [schema.schema_object(part) for part in parts]
+        objects = [schema.schema_object(part, self._codec) for part in parts]
         selected = selection.select_objects(objects, self._chosen.identities)
         self.warnings += selected.notes
         self.omitted = [
@@ -141,19 +143,30 @@ class PostgresSource:
         self.warnings.append(f"roles and tablespaces are not in the backup (globals.sql): {reason}")
         return None
 
+    def _header(self) -> Block:
+        return after.header(self._key, self.database["encoding"], self.database["name"], self.server.version)
+
     def before_data(self) -> Iterator[Block]:
         """The header and pg_dump's section before the data."""
-        yield after.header(self._key, self.database["encoding"], self.database["name"], self.server.version)
+        yield self._header()
         yield from schema.schema_blocks(self._schema.result(), FrameKind.BEFORE_DATA, self._codec)
+
+    def schema_objects(self) -> Sequence[tuple[FrameKind, SchemaObject]]:
+        """Nothing: it is in the script."""
+        return ()
+
+    def table_details(self, table: int, rows: int) -> dict[str, Any]:  # noqa: ARG002
+        """Nothing more."""
+        return {}
 
     def schema_sql(self) -> bytes:
         """The whole schema as one script that psql takes."""
+        parts = self._schema.result()
         return b"".join(
             bytes(block.text)
             for blocks in (
-                self.before_data(),
-                schema.schema_blocks(self._schema.result(), FrameKind.AFTER_DATA, self._codec),
-                schema.schema_blocks(self._schema.result(), FrameKind.LAST, self._codec),
+                [self._header()],
+                *(schema.schema_blocks(parts, kind, self._codec) for kind in _SCHEMA_KINDS),
                 [after.footer(self._key)],
             )
             for block in blocks
@@ -169,6 +182,9 @@ class PostgresSource:
         """All chunks, the largest tables first, but those of tables whose rows need other rows."""
         with readable_errors("planning the reading of rows"):
             chunks = plan_chunks(self._held.session, self.server, self.tables, self._codec)
+        return self._without_last(chunks)
+
+    def _without_last(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         self._last = [chunk for chunk in chunks if self._place_in_line(chunk) is not None]
         self._last.sort(key=lambda chunk: self._place_in_line(chunk) or 0)
         return [chunk for chunk in chunks if self._place_in_line(chunk) is None]

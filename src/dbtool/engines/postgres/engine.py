@@ -10,7 +10,9 @@ from dbtool.engines.postgres.messages import readable_errors
 from dbtool.model.connection import Connection
 
 if TYPE_CHECKING:
+    from dbtool.archive.reader import ArchiveReader
     from dbtool.engines.base import SourceOptions, TargetOptions
+    from dbtool.engines.postgres.differential import PostgresDifferential
     from dbtool.engines.postgres.dump import PostgresSource
     from dbtool.engines.postgres.session import PostgresSession
     from dbtool.engines.postgres.target import PostgresTarget
@@ -31,6 +33,15 @@ class PostgresEngine:
 
         with readable_errors("looking at the database"):
             return PostgresSource(connection, options, progress)
+
+    def open_differential(
+        self, connection: Connection, base: ArchiveReader, options: SourceOptions, progress: Progress
+    ) -> PostgresDifferential:
+        """Take locks and snapshot, and see whether the base's history is this server's."""
+        from dbtool.engines.postgres.differential import PostgresDifferential
+
+        with readable_errors("looking at the database"):
+            return PostgresDifferential(connection, options, progress, base)
 
     @contextmanager
     def open_sources(

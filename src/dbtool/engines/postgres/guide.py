@@ -38,7 +38,7 @@ with an older psql, leave out the two lines that begin with `\\restrict` and `\\
 1. Roles and tablespaces belong to the server, not to the database. {_roles_sentence(has_globals)}
 2. Make an empty database like the original:
 
-       {_create_command(database)}
+       {create_command(database)}
 
 3. Run the script in it. It stops at the first error, and psql then exits with 3. (psql does not notice a file that
    is cut off: `zstd -t` does, see below.)
@@ -76,7 +76,8 @@ def _roles_sentence(has_globals: bool) -> str:
     return "Objects are given to their owners, so the\n   roles must exist; they are not in this backup."
 
 
-def _create_command(database: dict[str, Any]) -> str:
+def create_command(database: dict[str, Any]) -> str:
+    """The shell command that makes an empty database like the original."""
     return f"psql -X -c {shell_word(create_database_sql(database, database['name']))} postgres"
 
 

@@ -7,6 +7,7 @@ would read the whole table for each, so there it is cut by the first column of i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dbtool.engines.base import Chunk
@@ -25,28 +26,46 @@ _FINER = 3
 _TID_RANGE_VERSION = 140000
 
 
-def plan_chunks(
-    session: psycopg.Connection[Any], server: ServerFacts, tables: Sequence[Table], codec: str
-) -> list[Chunk]:
-    """All chunks of all tables, the largest first. Tables without pages are not among them."""
-    chunks = [
-        Chunk(
-            number,
-            size,
-            select_statement(table, condition).encode(codec, "surrogateescape"),
-            bounds,
-            binary_formats(table.columns),
-        )
+@dataclass(frozen=True)
+class Range:
+    """A part of one table, as a condition on its rows."""
+
+    table: int  # position in the list of tables
+    condition: str
+    bounds: tuple[str, str] | None
+    size_bytes: int  # on the server's disk, an estimate
+
+
+def plan_ranges(
+    session: psycopg.Connection[Any], server: ServerFacts, tables: Sequence[Table]
+) -> list[Range]:
+    """The parts of all tables, the largest first. Tables without pages are not among them."""
+    found = [
+        Range(number, condition, bounds, size)
         for number, table in enumerate(tables)
         for condition, bounds, size in _ranges(session, server, table)
     ]
-    chunks.sort(key=lambda chunk: -chunk.size_bytes)
-    return chunks
+    found.sort(key=lambda one: -one.size_bytes)
+    return found
 
 
-def select_statement(table: Table, condition: str) -> str:
-    """The query of the table's own rows, as far as they fulfil a condition."""
-    columns = ", ".join(quote_identifier(column.name) for column in table.columns)
+def plan_chunks(
+    session: psycopg.Connection[Any], server: ServerFacts, tables: Sequence[Table], codec: str
+) -> list[Chunk]:
+    """All chunks of all tables, the largest first."""
+    return [chunk_of(part, tables, codec) for part in plan_ranges(session, server, tables)]
+
+
+def chunk_of(part: Range, tables: Sequence[Table], codec: str) -> Chunk:
+    """What a reader reads of a part."""
+    table = tables[part.table]
+    statement = select_statement(table, part.condition).encode(codec, "surrogateescape")
+    return Chunk(part.table, part.size_bytes, statement, part.bounds, binary_formats(table.columns))
+
+
+def select_statement(table: Table, condition: str, wanted: str | None = None) -> str:
+    """The query of the table's own rows, as far as they fulfil a condition: of all columns, or what is wanted."""
+    columns = wanted or ", ".join(quote_identifier(column.name) for column in table.columns)
     parts = [part for part in (condition, _bare(table.condition)) if part]
     where = f" WHERE {' AND '.join(parts)}" if parts else ""
     return f"SELECT {columns} FROM ONLY {qualified(table.schema, table.name)}{where}"  # noqa: S608

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dbtool.engines.base import Chunk
+from dbtool.engines.base import Chunk, LockQueuedError
 from dbtool.engines.postgres.bulk import CopyOut, ServerError
 from dbtool.engines.postgres.connect import backup_session_settings, connect
 from dbtool.engines.postgres.messages import readable_errors, server_error
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import psycopg
 
 FRAME_BYTES = 16 << 20
+_PIECE_BYTES = 1 << 20
 TERMINATOR = b"\\.\n\n\n"
 _LOCK_NOT_AVAILABLE = "55P03"
 # Locks are let go now and then: the server has room for so many, and the holder keeps its own.
@@ -63,18 +64,40 @@ class CopyReader:
         positions = {column.name: position for position, column in enumerate(table.columns)}
         key = tuple(positions[name] for name in table.key)
         prefix = insert_statement(table).encode(self._codec, "surrogateescape")
+        buckets = self._key_buckets(chunk.table) if key else None
         try:
-            lock = self._lock(table)
-            buckets = self._key_buckets(chunk.table) if key else None
-            self._copy.begin(chunk.statement, chunk.formats, key, buckets, lock)
-            yield from self._blocks(chunk, prefix)
+            with self._reading(table):
+                self._copy.begin(chunk.statement, chunk.formats, key, buckets, self._lock(table))
+                yield from self._blocks(chunk, prefix)
+        except LockQueuedError:
+            self._hand_back(chunk)
+
+    def lines(self, number: int, query: bytes, formats: Sequence[int] = ()) -> Iterator[memoryview]:
+        """The rows of any query of one table, by its position, as COPY text: pieces of whole lines, each valid
+        until the next. Raises `LockQueuedError` where `read` hands back."""
+        table = self._tables[number]
+        with self._reading(table):
+            self._copy.begin(query, formats, (), None, self._lock(table))
+            more = True
+            while more:
+                self._copy.stream.reset(b"")
+                more = self._copy.read(_PIECE_BYTES)
+                with text_of(self._copy.stream) as text:
+                    if text:
+                        yield text
+
+    @contextlib.contextmanager
+    def _reading(self, table: Table) -> Iterator[None]:
+        """Turns the server's errors into ours. After a `LockQueuedError` the reader can go on."""
+        try:
+            yield
         except ServerError as error:
             if error.sqlstate != _LOCK_NOT_AVAILABLE or self._begin is None:
                 doing = f"reading {table.qualified_name}"
                 raise server_error(error.sqlstate, error.message, error.hint, doing) from None
             with readable_errors("joining the snapshot again"):
                 self._restart()
-            self._hand_back(chunk)
+            raise LockQueuedError(f"somebody waits to lock {table.qualified_name}") from None
         except InterruptedError:
             raise InterruptedByUserError("stopped") from None
 

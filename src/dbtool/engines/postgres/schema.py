@@ -148,6 +148,7 @@ def _attachment_apart(part: SchemaPart, entries: Mapping[int, TocEntry]) -> Iter
         kind="TABLE ATTACH",
         class_oid=0,
         oid=0,
+        drop=b"",
         definition=statement,
         tablespace=None,
         access_method=None,
@@ -199,13 +200,13 @@ class _BlockWriter:
         self.size = 0
 
     def add(self, part: SchemaPart) -> None:
-        item = schema_object(part, self.size + part.definition_offset)
+        item = schema_object(part, self._codec, self.size + part.definition_offset)
         for setting, value in settings_of(item).items():
             if self._settings.get(setting) != value:
                 self._append(setting_statement(setting, value).encode(self._codec, "surrogateescape"))
                 self._settings[setting] = value
         behind_settings = self.size + part.definition_offset
-        self._objects.append(item if item.offset == behind_settings else schema_object(part, behind_settings))
+        self._objects.append(replace(item, offset=behind_settings))
         self._append(part.text)
 
     def _append(self, text: bytes) -> None:
@@ -218,7 +219,7 @@ class _BlockWriter:
         return block
 
 
-def schema_object(part: SchemaPart, offset: int = 0) -> SchemaObject:
+def schema_object(part: SchemaPart, codec: str, offset: int = 0) -> SchemaObject:
     """What the index says of a part that stands at an offset in its frame."""
     entry = part.entry
     return SchemaObject(
@@ -234,13 +235,14 @@ def schema_object(part: SchemaPart, offset: int = 0) -> SchemaObject:
         owner_offset=part.owner_offset,
         tablespace=entry.tablespace,
         access_method=None if entry.relation_kind == "p" else entry.access_method or None,
+        drop=entry.drop.decode(codec, "surrogateescape").strip(),
     )
 
 
 def aside(part: SchemaPart, codec: str) -> SchemaObject:
     """A part that is not in the script: its SQL stands in the index."""
     sql = part.text[part.definition_offset :].decode(codec, "surrogateescape")
-    return replace(schema_object(part), sql=sql)
+    return replace(schema_object(part, codec), sql=sql)
 
 
 def settings_of(item: SchemaObject) -> dict[str, str]:

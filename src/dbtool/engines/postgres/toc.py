@@ -33,6 +33,7 @@ class TocEntry:
     relation_kind: str
     owner: str
     needs: tuple[int, ...]
+    drop: bytes = b""  # the statement that removes the object; pg_dump has none for some kinds
 
 
 class _Stream:
@@ -104,7 +105,7 @@ def _read_entry(stream: _Stream, version: tuple[int, int]) -> TocEntry:
     tag, kind = stream.text(), stream.text()
     section = stream.integer()
     definition = stream.raw() or b""
-    stream.raw()  # the DROP statement
+    drop = stream.raw() or b""
     stream.raw()  # the COPY statement
     namespace = stream.text()
     tablespace, access_method = stream.optional_text(), stream.optional_text()
@@ -129,4 +130,5 @@ def _read_entry(stream: _Stream, version: tuple[int, int]) -> TocEntry:
         relation_kind=relation_kind,
         owner=owner,
         needs=tuple(dict.fromkeys(needs)),
+        drop=drop,
     )

@@ -1,0 +1,339 @@
+"""Which rows of a database were changed, and which are gone, since the snapshot of a full backup.
+
+A row has changed if its `xmin` is not below that of the full's snapshot: whoever wrote it was not over then.
+More rows than that do no harm. What is gone is found by counting: of a table's rows in the backup, those
+are still there whose `xmin` is older. Only where fewer are there, keys are compared: those that the backup
+has, and no unchanged row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import IO, Protocol, TypeVar
+
+from dbtool import rows
+from dbtool.archive.reader import ArchiveReader
+from dbtool.engines.base import LockQueuedError
+from dbtool.engines.postgres.plan import Range, select_statement
+from dbtool.engines.postgres.quoting import quote_identifier
+from dbtool.engines.postgres.reader import CopyReader
+from dbtool.errors import NeedsFullError
+from dbtool.model.archive import FrameKind
+from dbtool.model.database import Table
+from dbtool.progress import Progress
+
+# In one go so many keys are compared; those of a larger table are parted by their hashes, on disk.
+_KEYS_AT_ONCE = 12_000_000
+_MOST_REMOVED = 8_000_000
+_IN_MEMORY_BYTES = 8 << 20
+_SMALL_TABLE_BYTES = 8 << 20
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+class Taken(str, Enum):
+    """What a differential takes of a table."""
+
+    UNCHANGED = "unchanged"  # nothing: every row is in the base
+    ROWS = "rows"  # the rows that changed, and the keys of those that are there no more
+    WHOLE = "whole"  # all rows
+
+
+@dataclass
+class TableChange:
+    """What became of one table since the base."""
+
+    taken: Taken
+    base: int | None = None  # its position in the base's tables
+    rows: int = 0  # all rows in the snapshot
+    changed: int = 0  # of those, the ones that may have changed
+    removed: int = 0  # rows of the base that are changed or gone
+    removed_keys: IO[bytes] | None = None  # their keys, as lines of COPY text
+    parts: list[tuple[Range, int]] = field(default_factory=list)  # with the number of changed rows
+
+
+class RunAll(Protocol):
+    """Does work on readers: in parallel, or one item after the other."""
+
+    def __call__(self, work: Callable[[CopyReader, _In], _Out], items: Iterable[_In]) -> list[_Out]: ...
+
+
+class ReaderPool:
+    """Readers in the shared snapshot for work that is no reading of chunks."""
+
+    def __init__(self, open_reader: Callable[[], CopyReader], holder: CopyReader, workers: int) -> None:
+        self._holder = holder
+        self._free: queue.SimpleQueue[CopyReader] = queue.SimpleQueue()
+        self._readers: list[CopyReader] = []
+        self._open_reader = open_reader
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="dbtool-compare")
+
+    def __enter__(self) -> ReaderPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for reader in self._readers:
+            reader.stop()
+        self._pool.shutdown(cancel_futures=True)
+        for reader in self._readers:
+            reader.close()
+
+    def run(self, work: Callable[[CopyReader, _In], _Out], items: Iterable[_In]) -> list[_Out]:
+        """The work on every item, in the items' order. What somebody's waiting for a lock bars is done
+        at the end on the connection that has its locks."""
+        listed = list(items)
+        results: dict[int, _Out] = {}
+        barred: list[int] = []
+
+        def do(number: int) -> None:
+            with self._reader() as reader:
+                try:
+                    results[number] = work(reader, listed[number])
+                except LockQueuedError:
+                    barred.append(number)
+
+        for _ in self._pool.map(do, range(len(listed))):
+            pass
+        for number in barred:
+            results[number] = work(self._holder, listed[number])
+        return [results[number] for number in range(len(listed))]
+
+    def run_here(self, reader: CopyReader) -> RunAll:
+        """`run` with one reader, in the thread that calls it."""
+
+        def run(work: Callable[[CopyReader, _In], _Out], items: Iterable[_In]) -> list[_Out]:
+            return [work(reader, item) for item in items]
+
+        return run
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[CopyReader]:
+        try:
+            reader = self._free.get_nowait()
+        except queue.Empty:
+            reader = self._open_reader()
+            self._readers.append(reader)
+        try:
+            yield reader
+        finally:
+            self._free.put(reader)
+
+
+class ChangeFinder:
+    """Compares the tables of a snapshot with those of a base."""
+
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        base: ArchiveReader,
+        counterparts: Mapping[int, int],
+        watermark: int,
+        codec: str,
+    ) -> None:
+        """`counterparts` has, by position, the base's table for each one that is the same; all others
+        come whole. `watermark` is the 64-bit xmin of the base's snapshot."""
+        self._tables = tables
+        self._base = base
+        self._counterparts = counterparts
+        self._codec = codec
+        self._age = f"(SELECT pg_catalog.age('{watermark & 0xFFFFFFFF}'::pg_catalog.xid))"
+        self._frames: dict[int, list[int]] = defaultdict(list)
+        for number, frame in enumerate(base.index.frames):
+            if frame.kind is FrameKind.DATA and frame.table is not None:
+                self._frames[frame.table].append(number)
+
+    @property
+    def changed(self) -> str:
+        """The condition of a row that may have changed."""
+        return f"pg_catalog.age(xmin) <= {self._age}"
+
+    @property
+    def _unchanged(self) -> str:
+        return f"pg_catalog.age(xmin) > {self._age}"
+
+    def find(self, pool: ReaderPool, ranges: Sequence[Range], progress: Progress) -> list[TableChange]:
+        """What became of each table. Files with removed keys are the caller's to close."""
+        changes = [TableChange(Taken.WHOLE, self._counterparts.get(n)) for n in range(len(self._tables))]
+        progress.phase("changed rows", sum(part.size_bytes for part in ranges))
+
+        def count(reader: CopyReader, part: Range) -> tuple[int, int]:
+            counted = f"pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {self.changed})"
+            if part.table not in self._counterparts:
+                return 0, 0
+            query = self._query(part, counted)
+            (found,) = (bytes(piece).split() for piece in reader.lines(part.table, query))
+            progress.advance(part.size_bytes)
+            return int(found[0]), int(found[1])
+
+        for part, (counted, changed) in zip(ranges, pool.run(count, ranges), strict=True):
+            change = changes[part.table]
+            change.rows += counted
+            change.changed += changed
+            change.parts.append((part, changed))
+        compared = [number for number, change in enumerate(changes) if self._must_compare(number, change)]
+        small = [number for number in compared if self._tables[number].size_bytes < _SMALL_TABLE_BYTES]
+        pool.run(lambda reader, number: self._compare(number, changes[number], pool.run_here(reader)), small)
+        for number in compared:
+            if number not in small:
+                self._compare(number, changes[number], pool.run)
+        self._join_routed(changes)
+        return changes
+
+    def _join_routed(self, changes: Sequence[TableChange]) -> None:
+        """Tables whose rows find their own partition when they are loaded are emptied together, so they
+        come together."""
+        groups: dict[tuple[str, ...], list[TableChange]] = defaultdict(list)
+        for table, change in zip(self._tables, changes, strict=True):
+            if root := table.details.get("loaded_through"):
+                groups[tuple(root)].append(change)
+        for group in groups.values():
+            if any(change.taken is Taken.WHOLE for change in group):
+                for change in group:
+                    change.taken, change.removed = Taken.WHOLE, 0
+
+    def _must_compare(self, number: int, change: TableChange) -> bool:
+        """Settle what counting tells; whether keys have to be compared as well."""
+        if change.base is None:
+            return False
+        base = self._base.index.tables[change.base]
+        change.removed = base.rows - (change.rows - change.changed)
+        if change.removed < 0:
+            raise NeedsFullError(
+                f"{base.schema}.{base.name} has older rows than the base: the server's history is another one"
+            )
+        if not change.changed and not change.removed:
+            change.taken = Taken.UNCHANGED
+        elif not change.removed:  # rows were added, and none taken away
+            change.taken = Taken.ROWS
+        elif self._is_worth_comparing(number, change):
+            change.taken = Taken.ROWS
+            return True
+        return False
+
+    def _is_worth_comparing(self, number: int, change: TableChange) -> bool:
+        table = self._tables[number]
+        return bool(
+            table.key
+            and not table.details.get("loaded_through")
+            and change.removed <= _MOST_REMOVED
+            and 2 * (change.removed + change.changed) < self._base.index.tables[change.base or 0].rows
+        )
+
+    # ---- keys ----------------------------------------------------------------------------------
+
+    def _compare(self, number: int, change: TableChange, run: RunAll) -> None:
+        """Find the keys of the base that no unchanged row has; if they are not as many as they must be,
+        the table comes whole."""
+        assert change.base is not None  # noqa: S101
+        removed = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
+        try:
+            found = self._find_removed(number, change, run, removed)
+        except BaseException:
+            removed.close()
+            raise
+        if found == change.removed:
+            removed.seek(0)
+            change.removed_keys = removed
+        else:
+            removed.close()
+            change.taken, change.removed = Taken.WHOLE, 0
+
+    def _find_removed(self, number: int, change: TableChange, run: RunAll, removed: IO[bytes]) -> int:
+        unchanged = change.rows - change.changed
+        parts = min(256, 1 << (unchanged // _KEYS_AT_ONCE).bit_length())
+        if parts > 1:
+            return self._find_removed_by_parts(number, change, run, removed, parts)
+        keys = rows.KeySet(unchanged)
+        self._read_keys(number, change, run, keys.add)
+        if len(keys) != unchanged:
+            return -1
+        return self._take_keys(number, change, run, removed, keys.absent_keys)
+
+    def _find_removed_by_parts(
+        self, number: int, change: TableChange, run: RunAll, removed: IO[bytes], parts: int
+    ) -> int:
+        """The same in two passes over the base: first which hashes are gone, then whose they are."""
+        positions = self._key_positions(number)
+        folder = tempfile.gettempdir()
+        with rows.SpilledHashes(folder, parts) as there, rows.SpilledHashes(folder, parts) as before:
+            self._read_keys(number, change, run, there.add)
+
+            lock = threading.Lock()
+
+            def hash_frame(_: CopyReader, frame: int) -> None:
+                hashes = rows.key_hashes(self._rows_of(frame), positions, "copy")
+                with lock:
+                    before.add(hashes)
+
+            run(hash_frame, self._frames[change.base or 0])
+            gone = rows.KeySet(change.removed)
+            for part in range(parts):
+                keys = rows.KeySet(_KEYS_AT_ONCE)
+                for block in there.part(part):
+                    keys.add(block)
+                for block in before.part(part):
+                    gone.add(rows.difference(block, keys))
+        return self._take_keys(number, change, run, removed, gone.present_keys)
+
+    def _read_keys(self, number: int, change: TableChange, run: RunAll, add: Callable[[bytes], None]) -> None:
+        """Hash the keys of all unchanged rows."""
+        table = self._tables[number]
+        columns = ", ".join(quote_identifier(name) for name in table.key)
+        positions = tuple(range(len(table.key)))
+
+        lock = threading.Lock()
+
+        def read(reader: CopyReader, part: Range) -> None:
+            for piece in reader.lines(number, self._query(part, columns, self._unchanged)):
+                hashes = rows.key_hashes(piece, positions, "copy")
+                with lock:
+                    add(hashes)
+
+        run(read, [part for part, _ in change.parts])
+
+    def _take_keys(
+        self,
+        number: int,
+        change: TableChange,
+        run: RunAll,
+        removed: IO[bytes],
+        choose: Callable[[memoryview, tuple[int, ...], str], tuple[bytes, int]],
+    ) -> int:
+        """Write the chosen keys of the base's rows; how many they are."""
+        positions = self._key_positions(number)
+
+        lock = threading.Lock()
+
+        def take(_: CopyReader, frame: int) -> int:
+            lines, count = choose(self._rows_of(frame), positions, "copy")
+            with lock:
+                removed.write(lines)
+            return count
+
+        return sum(run(take, self._frames[change.base or 0]))
+
+    def _key_positions(self, number: int) -> tuple[int, ...]:
+        table = self._tables[number]
+        names = [column.name for column in table.columns]
+        return tuple(names.index(name) for name in table.key)
+
+    def _rows_of(self, frame: int) -> memoryview:
+        text = self._base.read(frame)
+        facts = self._base.index.frames[frame]
+        return memoryview(text)[facts.prefix_bytes : len(text) - facts.suffix_bytes]
+
+    def _query(self, part: Range, wanted: str, condition: str = "") -> bytes:
+        where = " AND ".join(one for one in (part.condition, condition) if one)
+        return select_statement(self._tables[part.table], where, wanted).encode(
+            self._codec, "surrogateescape"
+        )

@@ -1,0 +1,334 @@
+"""A PostgreSQL database as the source of a differential: what changed since the snapshot of a full backup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dbtool.archive.reader import ArchiveReader
+from dbtool.engines.base import Chunk, SourceOptions
+from dbtool.engines.postgres import after, diff_script, introspect, schema
+from dbtool.engines.postgres.changes import ChangeFinder, ReaderPool, TableChange, Taken
+from dbtool.engines.postgres.diff_guide import differential_guide
+from dbtool.engines.postgres.dump import PostgresSource
+from dbtool.engines.postgres.messages import readable_errors
+from dbtool.engines.postgres.plan import chunk_of, plan_ranges
+from dbtool.engines.postgres.quoting import quote_identifier
+from dbtool.engines.postgres.schema_diff import Item, SchemaChange, compare_schemas
+from dbtool.engines.postgres.selection import partition_parents
+from dbtool.errors import NeedsFullError
+from dbtool.failpoints import reach
+from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
+from dbtool.model.connection import Connection
+from dbtool.model.database import Table
+from dbtool.progress import Progress
+
+# Transactions that a 32-bit number can tell apart, with room for those that run meanwhile.
+_MOST_TRANSACTIONS = (1 << 31) - (1 << 24)
+_SCHEMA_KINDS = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
+_SILENCED_KINDS = frozenset({"FK CONSTRAINT", "TRIGGER", "RULE"})
+_FIRES_ALWAYS = re.compile(rb"\bENABLE (?:ALWAYS|REPLICA) (?:TRIGGER|RULE) ")
+_LARGE_OBJECTS_SQL = """
+SELECT ARRAY(SELECT oid::text FROM pg_largeobject_metadata),
+       (SELECT count(*) FROM pg_description WHERE classoid = 'pg_largeobject'::regclass),
+       EXISTS (SELECT FROM pg_largeobject_metadata WHERE {changed})
+       OR EXISTS (SELECT FROM pg_largeobject WHERE {changed})
+       OR EXISTS (SELECT FROM pg_description WHERE classoid = 'pg_largeobject'::regclass AND {changed})
+       OR EXISTS (SELECT FROM pg_seclabel WHERE classoid = 'pg_largeobject'::regclass)
+"""
+_LSN = re.compile(r"([0-9A-F]+)/([0-9A-F]+)")
+
+
+class PostgresDifferential(PostgresSource):
+    """See `engines.base.Source`: its chunks are of changed rows, its script turns the base into this snapshot."""
+
+    def __init__(
+        self, connection: Connection, options: SourceOptions, progress: Progress, base: ArchiveReader
+    ) -> None:
+        """Raises `NeedsFullError` with the reason where a differential cannot be had."""
+        self._base = base
+        super().__init__(connection, options, progress)
+        try:
+            self._check_history()
+            self._change, self._items = self._compare_schemas()
+            self._changes: list[TableChange] = []
+            self._takes_large_objects = True
+            self._aside: list[Item] = []
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- whether it can be had -----------------------------------------------------------------
+
+    def _check_history(self) -> None:
+        """The watermark means something only within one history of one server."""
+        backup = self._base.index.backup
+        before, now = backup["snapshot"], self.snapshot.details
+        if backup["server"]["identity"] != self.server.identity:
+            raise NeedsFullError("the base is of another server")
+        if backup["database"]["oid"] != self.database["oid"]:
+            raise NeedsFullError("the database was made anew since the base")
+        if before["timeline"] != now["timeline"]:
+            raise NeedsFullError(
+                f"the server was promoted or recovered since the base: its timeline was {before['timeline']}, "
+                f"and is {now['timeline']}"
+            )
+        if _position(now["lsn"]) < _position(before["lsn"]):
+            raise NeedsFullError("the server stands before the base: it was put back to an earlier moment")
+        transactions = _transactions(now["transaction_snapshot"])[1] - self._watermark
+        if not 0 <= transactions < _MOST_TRANSACTIONS:
+            raise NeedsFullError(
+                f"{transactions} transactions went by since the base, too many to tell apart"
+            )
+        if backup["database"]["encoding"] != self.database["encoding"]:
+            raise NeedsFullError("the database has another encoding than the base")
+
+    @property
+    def _watermark(self) -> int:
+        return _transactions(self._base.index.backup["snapshot"]["transaction_snapshot"])[0]
+
+    # ---- schema --------------------------------------------------------------------------------
+
+    def _compare_schemas(self) -> tuple[SchemaChange, list[Item]]:
+        parts = self._schema.result()
+        ours = {client["program"]: _major(client["version"]) for client in self.clients}
+        theirs = {
+            client["program"]: _major(client["version"]) for client in self._base.index.backup["clients"]
+        }
+        if ours != theirs:
+            raise NeedsFullError(
+                f"the base's schema was written by pg_dump {theirs.get('pg_dump')}, and now it is {ours.get('pg_dump')}"
+            )
+        items = [
+            Item(part.kind, schema.schema_object(part, self._codec), part.text[part.definition_offset :])
+            for part in parts
+        ]
+        base = self._base_items()
+        # Triggers and rules that fire whatever the session says, and event triggers, are out of the way meanwhile.
+        change = compare_schemas(base, items, self._codec, _acts_always)
+        if change.created or change.statements:
+            with_events = lambda item: _acts_always(item) or item.entry.kind == "EVENT TRIGGER"  # noqa: E731
+            change = compare_schemas(base, items, self._codec, with_events)
+        return change, items
+
+    def _base_items(self) -> list[Item]:
+        found = []
+        for number, frame in enumerate(self._base.index.frames):
+            if frame.kind in _SCHEMA_KINDS:
+                text = self._base.read(number)
+                found += [
+                    Item(frame.kind, item, text[item.offset : item.offset + item.length])
+                    for item in frame.objects
+                ]
+        return found
+
+    def schema_objects(self) -> Sequence[tuple[FrameKind, SchemaObject]]:
+        """The whole schema of this snapshot, for a restore that does not run the base's."""
+        return tuple(
+            (part.kind, replace(schema.aside(part, self._codec), drop="")) for part in self._schema.result()
+        )
+
+    def before_data(self) -> Iterator[Block]:
+        """The header, what changed in the schema, and the keys of rows that go."""
+        yield self._header()
+        yield diff_script.opening(self._change.statements, self._aside, self._codec)
+        yield from schema.schema_blocks(self._created(), FrameKind.BEFORE_DATA, self._codec)
+        if self._takes_large_objects:
+            yield diff_script.without_large_objects()
+        referenced = diff_script.referenced_tables(self._held.control)
+        for position, (table, change) in enumerate(zip(self.tables, self._changes, strict=True)):
+            if change.taken is Taken.WHOLE and not self._is_new(table):
+                is_referenced = table.identity in referenced
+                yield diff_script.emptied(position, table, is_referenced, self._codec)
+            elif change.removed_keys is not None:
+                operators = diff_script.key_operators(self._held.control, table, self._codec)
+                with change.removed_keys as keys:
+                    yield from diff_script.removed_blocks(position, table, operators, keys, self._codec)
+        reach("removed-written")
+
+    def _created(self) -> list[schema.SchemaPart]:
+        """What is made, in order. A partition of a table that is there already is attached only when it has its
+        indexes: else it would be given them once more."""
+        parts = [part for part in self._schema.result() if part.entry.number in self._change.created]
+        made = {part.entry.number for part in parts if part.entry.kind == "TABLE"}
+        late = [
+            replace(part, kind=FrameKind.AFTER_DATA)
+            for part in parts
+            if part.entry.kind == "TABLE ATTACH" and not self._tables_of(part) <= made
+        ]
+        numbers = {part.entry.number for part in late}
+        parts = [part for part in parts if part.entry.number not in numbers]
+        behind = [place for place, part in enumerate(parts, 1) if part.entry.kind in ("INDEX", "CONSTRAINT")]
+        first = next(
+            (n for n, part in enumerate(parts) if part.kind is not FrameKind.BEFORE_DATA), len(parts)
+        )
+        place = max([first, *behind])
+        return [*parts[:place], *late, *parts[place:]]
+
+    def _tables_of(self, part: schema.SchemaPart) -> set[int]:
+        tables = {one.entry.number for one in self._schema.result() if one.entry.kind == "TABLE"}
+        return set(part.entry.needs) & tables
+
+    def _is_new(self, table: Table) -> bool:
+        return table.identity in self._change.new_tables
+
+    # ---- rows ----------------------------------------------------------------------------------
+
+    def chunks(self) -> Sequence[Chunk]:
+        """Of tables that come whole all rows, of others those that changed."""
+        with readable_errors("looking for changed rows"):
+            ranges = plan_ranges(self._held.session, self.server, self.tables)
+            finder = ChangeFinder(self.tables, self._base, self._counterparts(), self._watermark, self._codec)
+            with ReaderPool(self.open_reader, self.leftover_reader(), self._options.workers) as pool:
+                self._changes = finder.find(pool, ranges, self._progress)
+            self._takes_large_objects = self._have_large_objects_changed(finder)
+        self.facts["large_objects"] = "whole" if self._takes_large_objects else "unchanged"
+        self._aside = self._silenced()
+        chunks = []
+        for change in self._changes:
+            for part, changed in change.parts:
+                if change.taken is Taken.WHOLE:
+                    chunks.append(chunk_of(part, self.tables, self._codec))
+                elif change.taken is Taken.ROWS and changed:
+                    condition = " AND ".join(one for one in (part.condition, finder.changed) if one)
+                    share = changed / max(1, change.rows) * len(change.parts)
+                    size = int(part.size_bytes * min(1.0, share))
+                    limited = replace(part, condition=condition, size_bytes=size)
+                    chunks.append(chunk_of(limited, self.tables, self._codec))
+        chunks.sort(key=lambda chunk: -chunk.size_bytes)
+        return self._without_last(chunks)
+
+    def key_buckets(self, table: int) -> bytearray | None:  # noqa: ARG002
+        """None: of a differential's keys nothing is kept."""
+        return None
+
+    def _counterparts(self) -> dict[int, int]:
+        """By position, the base's table for each that is the same still. A table is its OID: one that was
+        made anew, or swapped with another, comes whole."""
+        base = {
+            (table.schema, table.name): (number, table)
+            for number, table in enumerate(self._base.index.tables)
+        }
+        made_extensions = any(
+            item.entry.kind == "EXTENSION" and item.number in self._change.created for item in self._items
+        )
+        found = {}
+        for position, table in enumerate(self.tables):
+            number, before = base.get((table.schema, table.name), (0, None))
+            if (
+                before is not None
+                and before.identity == table.identity
+                and not self._is_new(table)
+                and before.columns == tuple((column.name, column.type) for column in table.columns)
+                and before.key == table.key
+                and table.details["access_method"] == before.details["access_method"] == "heap"
+                and table.details.get("loaded_through") == before.details.get("loaded_through")
+                and not table.condition
+                and not (made_extensions and table.details["is_configuration"])
+            ):
+                found[position] = number
+        return found
+
+    def _silenced(self) -> list[Item]:
+        """Kept keys, rules and triggers of the tables that the script touches."""
+        numbers = {item.entry.identity: item.number for item in self._items if item.entry.kind == "TABLE"}
+        parents = partition_parents(item.entry for item in self._items)
+        touched: set[int] = set()
+        for table, change in zip(self.tables, self._changes, strict=True):
+            number = numbers.get(table.identity)
+            if change.taken is not Taken.UNCHANGED:
+                while number is not None and number not in touched:
+                    touched.add(number)
+                    number = parents.get(number)
+        return [
+            item
+            for item in self._items
+            if item.entry.kind in _SILENCED_KINDS
+            and item.number not in self._change.created
+            and touched & set(item.entry.needs)
+        ]
+
+    def _have_large_objects_changed(self, finder: ChangeFinder) -> bool:
+        """Whether any was made, changed or removed; if the account may not look, they may have been."""
+        import psycopg
+
+        items = [
+            item
+            for frame in self._base.index.frames
+            if frame.kind is FrameKind.LARGE_OBJECTS
+            for item in frame.objects
+        ]
+        before = {item.name for item in items if item.kind == "BLOB"}
+        comments = sum(item.kind == "COMMENT" for item in items)
+        session = self._held.session
+        session.execute("SAVEPOINT dbtool_look")
+        try:
+            row = session.execute(_LARGE_OBJECTS_SQL.format(changed=finder.changed).encode()).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            session.execute("ROLLBACK TO SAVEPOINT dbtool_look")
+            row = None
+        if row is None:
+            some = session.execute("SELECT EXISTS (SELECT FROM pg_largeobject_metadata)").fetchone()
+            return bool(before) or bool(some and some[0])
+        names, found_comments, changed = row
+        return bool(changed) or (set(names), found_comments) != (before, comments)
+
+    # ---- behind the rows -----------------------------------------------------------------------
+
+    def _after_data(self) -> Iterator[Block]:
+        self._held.check()
+        parts = self._schema.result()
+        chosen = {part.entry.oid: part.entry.number for part in parts}
+        sequences = introspect.sequences(self._held.control, quote_identifier)
+        blocks = list(after.sequence_blocks(sequences, self._codec, self._numbers))
+        acting = Block(kind=FrameKind.SEQUENCES, text=diff_script.closing_of_rows(self._aside))
+        yield from [*blocks, acting]
+        if self._takes_large_objects:
+            yield from after.large_object_blocks(self._held.session, self._codec, self._numbers)
+        yield from schema.schema_blocks(self._created(), FrameKind.AFTER_DATA, self._codec)
+        views = introspect.materialized_views(self._held.session)
+        yield from after.refresh_blocks(views, chosen, self._codec, self._numbers)
+        reset = diff_script.database_reset(self._base.index.backup["database"], self.database, self._codec)
+        if reset is not None:
+            yield reset
+        yield from after.database_blocks(self.database, self._codec, self._numbers)
+        yield from schema.schema_blocks(self._created(), FrameKind.LAST, self._codec)
+        yield diff_script.footer(self._key)
+        self._held.check()
+
+    def table_details(self, table: int, rows: int) -> dict[str, Any]:
+        """What the differential says of a table; `rows` are those that it holds itself."""
+        change = self._changes[table]
+        return {
+            "differential": {
+                "taken": change.taken.value,
+                "rows": rows if change.taken is Taken.WHOLE else change.rows,
+                "removed": 0 if change.taken is Taken.WHOLE else change.removed,
+                "base": change.base,
+            }
+        }
+
+    def restore_guide(self, main_name: str, index: ArchiveIndex, has_globals: bool) -> str:  # noqa: ARG002
+        """How to restore the base and then this with zstd and psql."""
+        return differential_guide(main_name, index.backup, self._base.name)
+
+
+def _acts_always(item: Item) -> bool:
+    return item.entry.kind in ("TRIGGER", "RULE") and _FIRES_ALWAYS.search(item.sql) is not None
+
+
+def _transactions(snapshot: str) -> tuple[int, int]:
+    """(xmin, xmax) of a `pg_current_snapshot()`."""
+    oldest, newest, _ = snapshot.split(":")
+    return int(oldest), int(newest)
+
+
+def _position(lsn: str) -> int:
+    match = _LSN.fullmatch(lsn)
+    return (int(match[1], 16) << 32) + int(match[2], 16) if match else 0
+
+
+def _major(version: str) -> str:
+    return version.split(".")[0]
