@@ -108,7 +108,7 @@ def test_running_until_killed(tmp_path: Path) -> None:
     child = run_python(TAKE, str(tmp_path), failpoint="artefact-before-commit:sleep")
     store = LocalStore(tmp_path)
     deadline = time.monotonic() + 20
-    while not any(tmp_path.glob("full_*/.dbtool-tmp-*")) and time.monotonic() < deadline:
+    while not any(tmp_path.glob("full_*/running.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     (summary,) = list_backups(store)
     assert summary.status == "running"
