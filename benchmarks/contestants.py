@@ -43,15 +43,28 @@ class Contestants:
         self._connection = connection
 
     def backup(
-        self, database: str, level: int | None = None, connection: tuple[str, ...] | None = None
+        self,
+        database: str,
+        level: int | None = None,
+        connection: tuple[str, ...] | None = None,
+        repository: Path | None = None,
     ) -> Program:
         """A full backup into the repository of that database, which is emptied for it."""
-        shutil.rmtree(self.repository(database), ignore_errors=True)
+        repository = repository or self.repository(database)
+        shutil.rmtree(repository, ignore_errors=True)
+        words = ["full", "database", "-path", str(repository), "-method", "logical"]
+        return self._take(database, connection, *words, "-level", str(level or self.level))
+
+    def differential(self, database: str) -> Program:
+        """A differential on the full that lies in the repository of that database."""
+        words = ["differential", "backup", "-path", str(self.repository(database))]
+        words += ["-max-differentials", "1000", "-max-differential-ratio", "100"]
+        return self._take(database, None, *words, "-level", str(self.level))
+
+    def _take(self, database: str, connection: tuple[str, ...] | None, *action: str) -> Program:
         words = ["backup", "--db", self.engine, "--database", database]
         words += ["--storage", "local", "--config", "manual", *(connection or self._connection)]
-        words += ["full", "database", "-path", str(self.repository(database)), "-method", "logical", "-json"]
-        words += ["-level", str(level or self.level), "-jobs", str(JOBS)]
-        return dbtool(self.environment, *words)
+        return dbtool(self.environment, *words, *action, "-json", "-jobs", str(JOBS))
 
     def restore(self, database: str, into: str, *, compare: bool = True) -> Program:
         """The latest backup of a database into a new one."""

@@ -156,6 +156,17 @@ def mixed(scale: float) -> Iterator[str]:
     yield "ANALYZE TABLE " + ", ".join(TABLES)
 
 
+# What a change does to the tables of `mixed`.
+UPDATES = {
+    "customers": "phone = CONCAT(phone, '1')",
+    "readings": "quality = quality + 1",
+    "orders": "tax = tax + 1",
+    "events": "kind = 'changed'",
+    "documents": "title = CONCAT(title, '!')",
+    "attachments": "media_type = 'image/jpeg'",
+}
+
+
 def small_tables(count: int = SMALL_TABLES) -> Iterator[str]:
     """Many tables of a few rows, each with keys."""
     for number in range(count):

@@ -10,7 +10,7 @@ from benchmarks.mysql.sections import Sections
 from benchmarks.mysql.server import Server
 from benchmarks.results import Results
 
-SECTIONS = ("backup", "restore", "reading", "memory", "tls", "small")
+SECTIONS = ("backup", "restore", "reading", "memory", "tls", "differential", "small")
 LARGE_SCALE = 8.5  # of the mixed database: 10 GB of text
 DISK_GIBIBYTES, LARGE_DISK_GIBIBYTES = 16, 48
 
@@ -29,6 +29,7 @@ def measure(results: Results, options: Options, wanted: Collection[str]) -> None
                 "reading": lambda: sections.reading("mixed"),
                 "memory": lambda: sections.memory_of("mixed", f"{scale:g} GB"),
                 "tls": lambda: sections.tls("mixed"),
+                "differential": lambda: sections.differential("mixed"),
             }
             for name, step in steps.items():
                 if name in wanted or (name == "backup" and "restore" in wanted):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from benchmarks import differential
 from benchmarks.bench import Bench, Options
 from benchmarks.contestants import backup_bytes, folder_bytes
 from benchmarks.measure import Program, ProgramError, median, ratio
-from benchmarks.mysql import reading
+from benchmarks.mysql import data, reading
 from benchmarks.mysql.contestants import Contestants, find_mydumper
 from benchmarks.mysql.server import Server
 from benchmarks.results import MEGABYTE, Results
 
 DUMP, CLIENT = "mariadb-dump | zstd", "zstd -dc | mariadb"
 BACKUP_GOAL, RESTORE_GOAL, READING_GOAL, SMALL_GOAL = 0.55, 0.33, 1.5, 2.0
+DIFFERENTIAL_GOAL = 0.7
 READ_TABLES = {"readings": "narrow integers", "documents": "wide text", "orders": "mixed"}
 
 
@@ -147,6 +149,20 @@ class Sections(Bench):
         )
         seconds = median([one.wall_seconds for one in runs[ours]])
         self.tell(f"{section}: dbtool writes {size / MEGABYTE / seconds:.0f} MB of archive a second with TLS")
+
+    def differential(self, database: str) -> None:
+        """Differentials beside a full, as more and more rows change."""
+
+        def execute(statements: Iterator[str]) -> None:
+            with self._server.session(database) as session:
+                session.query("SET SESSION foreign_key_checks = 0")
+                for statement in statements:
+                    session.query(statement)
+
+        section = f"{self._server.label}: differential"
+        differential.measure(
+            self, section, self._contestants, database, data.UPDATES, execute, DIFFERENTIAL_GOAL
+        )
 
     def small_tables(self, database: str, count: int) -> None:
         """A schema of very many tables."""

@@ -171,6 +171,17 @@ def dominant(scale: float) -> Iterator[str]:
     yield from _keys("ledger", "customers", "readings", "documents")
 
 
+# What a change does to the tables of `mixed`.
+UPDATES = {
+    "customers": "phone = phone || '1'",
+    "readings": "quality = quality + 1",
+    "orders": "tax = tax + 1",
+    "events": "kind = 'changed'",
+    "documents": "title = title || '!'",
+    "attachments": "media_type = 'image/jpeg'",
+}
+
+
 def small_tables(count: int = SMALL_TABLES) -> Iterator[str]:
     """Many tables of a few rows, each with a key."""
     for start in range(0, count, _SMALL_TABLES_A_TRANSACTION):

@@ -10,7 +10,7 @@ from benchmarks.postgres.sections import Sections
 from benchmarks.results import Results
 from dbtool.servers.postgres import PostgresServer
 
-SECTIONS = ("backup", "dominant", "restore", "small", "memory", "levels")
+SECTIONS = ("backup", "dominant", "restore", "small", "memory", "levels", "differential")
 SETTINGS = {
     "shared_buffers": "2GB",
     "max_wal_size": "8GB",
@@ -37,13 +37,14 @@ def measure_large(results: Results, options: Options) -> None:
 
 
 def _measure(sections: Sections, wanted: Collection[str], scale: float) -> None:
-    if {"backup", "restore", "memory", "levels"} & set(wanted):
+    if {"backup", "restore", "memory", "levels", "differential"} & set(wanted):
         sections.make("mixed", data.mixed(scale))
         steps: dict[str, Callable[[], None]] = {
             "backup": lambda: sections.backup("mixed"),
             "restore": lambda: sections.restore("mixed"),
             "memory": lambda: sections.memory_of("mixed", f"{scale:g} GB"),
             "levels": lambda: sections.levels("mixed", (1, 3)),
+            "differential": lambda: sections.differential("mixed"),
         }
         for name, step in steps.items():
             if name in wanted or (name == "backup" and "restore" in wanted):

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from benchmarks import differential
 from benchmarks.bench import Bench, Options, say
 from benchmarks.contestants import backup_bytes, folder_bytes
 from benchmarks.measure import Program
@@ -15,6 +16,8 @@ from benchmarks.postgres import data
 from benchmarks.postgres.contestants import Contestants, newest_client
 from benchmarks.results import Results
 from dbtool.servers.postgres import PostgresServer
+
+_DIFFERENTIAL_GOAL = 0.4
 
 
 class Sections(Bench):
@@ -113,6 +116,20 @@ class Sections(Bench):
             what = "with digests compared" if ours == "dbtool" else "--no-compare"
             self.compare(section, f"{what}, beside zstd -dc | psql", 0.55, runs, "zstd -dc | psql", ours)
             self.compare(section, f"{what}, beside pg_restore -j2", 1.0, runs, "pg_restore -j2", ours)
+
+    def differential(self, database: str) -> None:
+        """Differentials beside a full, as more and more rows change."""
+
+        def execute(statements: Iterator[str]) -> None:
+            with self._session(database) as session:
+                session.execute("SET session_replication_role = replica")  # foreign keys look away
+                for statement in statements:
+                    session.execute(statement)
+
+        section = f"PostgreSQL: differential of {database}"
+        differential.measure(
+            self, section, self._contestants, database, data.UPDATES, execute, _DIFFERENTIAL_GOAL
+        )
 
     def small_tables(self, database: str, count: int) -> None:
         """A schema of very many tables."""
