@@ -190,7 +190,7 @@ def test_a_harmless_statement_loads_no_more_than_it_needs(shop: Connection) -> N
     done = subprocess.run(program, capture_output=True, text=True, env=environment(), check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "psycopg_binary" in imported  # and not the implementation in Python
-    assert not imported & {"sqlglot", "rich", "prompt_toolkit", "pygments", "xxhash", "backports.zstd"}
+    assert not imported & {"sqlglot", "rich", "prompt_toolkit", "pygments", "xxhash", "zstandard"}
     assert not imported & {"dbtool.engines.base", "dbtool.catalog.names", "dbtool.process", "dbtool.rows"}
 
 

@@ -17,7 +17,7 @@ SOURCES = Path(__file__).resolve().parents[2] / "src"
 AS_ON_WINDOWS = """
 import asyncio, ctypes.util, getpass, hashlib, logging, os, pathlib, pkgutil, select, shutil, signal, ssl, stat
 import subprocess, sys, tempfile, types, uuid
-import backports.zstd, dotenv, prompt_toolkit.shortcuts, psycopg, pygments.lexers, sqlglot, wcwidth
+import dotenv, prompt_toolkit.shortcuts, psycopg, pygments.lexers, sqlglot, wcwidth, zstandard
 try:
     import psycopg_binary
 except ImportError:

@@ -6,12 +6,11 @@ from dbtool.archive.index import decode_index
 from dbtool.archive.seekable import (
     FOOTER_BYTES,
     SeekEntry,
-    checksum_of,
     decode_seek_table,
     index_entry,
     seek_table_bytes,
 )
-from dbtool.archive.zstd import decompress_frame
+from dbtool.archive.zstd import decompress_frame, frame_checksum
 from dbtool.errors import VerificationError
 from dbtool.model.archive import ArchiveIndex, Frame, FrameKind
 from dbtool.storage.base import Store
@@ -81,7 +80,8 @@ class ArchiveReader:
         """The plain text of a frame, checked against every checksum that speaks of it."""
         frame: Frame = self.index.frames[number]
         what = self.describe(number)
-        text = decompress_frame(self._store.get_range(self.name, frame.offset, frame.stored_bytes), what)
-        if len(text) != frame.plain_bytes or checksum_of(text) != self.seek_entries[number].checksum:
+        stored = self._store.get_range(self.name, frame.offset, frame.stored_bytes)
+        text = decompress_frame(stored, what)  # and it is what the checksum at its end was made of
+        if len(text) != frame.plain_bytes or frame_checksum(stored) != self.seek_entries[number].checksum:
             raise VerificationError(f"{what} does not hold the text that was written")
         return text
