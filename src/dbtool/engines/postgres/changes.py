@@ -54,11 +54,11 @@ class TableChange:
 
     taken: Taken
     base: int | None = None  # its position in the base's tables
-    rows: int = 0  # all rows in the snapshot
-    changed: int = 0  # of those, the ones that may have changed
+    unchanged: int = 0  # rows of the base that are there still, as they were
     removed: int = 0  # rows of the base that are changed or gone
     removed_keys: IO[bytes] | None = None  # their keys, as lines of COPY text
-    parts: list[tuple[Range, int]] = field(default_factory=list)  # with the number of changed rows
+    # With the number of changed rows; None: they were not counted.
+    parts: list[tuple[Range, int | None]] = field(default_factory=list)
 
 
 class RunAll(Protocol):
@@ -165,22 +165,26 @@ class ChangeFinder:
         """What became of each table. Files with removed keys are the caller's to close."""
         changes = [TableChange(Taken.WHOLE, self._counterparts.get(n)) for n in range(len(self._tables))]
         progress.phase("changed rows", sum(part.size_bytes for part in ranges))
+        rewritten = {number for number in self._counterparts if self._was_rewritten(number)}
 
-        def count(reader: CopyReader, part: Range) -> tuple[int, int]:
+        def count(reader: CopyReader, part: Range) -> tuple[int, int | None]:
+            if part.table not in self._counterparts or part.table in rewritten:
+                return 0, None
             counted = f"pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {self.changed})"
-            if part.table not in self._counterparts:
-                return 0, 0
             query = self._query(part, counted)
             (found,) = (bytes(piece).split() for piece in reader.lines(part.table, query))
             progress.advance(part.size_bytes)
-            return int(found[0]), int(found[1])
+            return int(found[0]) - int(found[1]), int(found[1])
 
-        for part, (counted, changed) in zip(ranges, pool.run(count, ranges), strict=True):
+        for part, (unchanged, changed) in zip(ranges, pool.run(count, ranges), strict=True):
             change = changes[part.table]
-            change.rows += counted
-            change.changed += changed
+            change.unchanged += unchanged
             change.parts.append((part, changed))
-        compared = [number for number, change in enumerate(changes) if self._must_compare(number, change)]
+        compared = [
+            number
+            for number, change in enumerate(changes)
+            if number in rewritten or self._must_compare(number, change)
+        ]
         small = [number for number in compared if self._tables[number].size_bytes < _SMALL_TABLE_BYTES]
         pool.run(lambda reader, number: self._compare(number, changes[number], pool.run_here(reader)), small)
         for number in compared:
@@ -188,6 +192,18 @@ class ChangeFinder:
                 self._compare(number, changes[number], pool.run)
         self._join_routed(changes)
         return changes
+
+    def _was_rewritten(self, number: int) -> bool:
+        """Whether, by the server's statistics, rows of a large table were updated or deleted, so that keys will have
+        to be compared and nothing need be counted before. A guess: only time is lost by a wrong one."""
+        table, base = self._tables[number], self._base.index.tables[self._counterparts[number]]
+        before, now = base.details.get("written"), table.details["written"]
+        return bool(
+            before
+            and before[1:] != now[1:]
+            and table.size_bytes >= _SMALL_TABLE_BYTES
+            and self._has_comparable_keys(number)
+        )
 
     def _join_routed(self, changes: Sequence[TableChange]) -> None:
         """Tables whose rows find their own partition when they are loaded are emptied together, so they
@@ -205,29 +221,28 @@ class ChangeFinder:
         """Settle what counting tells; whether keys have to be compared as well."""
         if change.base is None:
             return False
-        base = self._base.index.tables[change.base]
-        change.removed = base.rows - (change.rows - change.changed)
+        self._count_removed(change)
+        if not change.removed:  # if rows were added, none were taken away
+            is_same = not any(changed for _, changed in change.parts)
+            change.taken = Taken.UNCHANGED if is_same else Taken.ROWS
+            return False
+        return self._has_comparable_keys(number) and self._is_worth_comparing(change)
+
+    def _count_removed(self, change: TableChange) -> None:
+        base = self._base.index.tables[change.base or 0]
+        change.removed = base.rows - change.unchanged
         if change.removed < 0:
             raise NeedsFullError(
                 f"{base.schema}.{base.name} has older rows than the base: the server's history is another one"
             )
-        if not change.changed and not change.removed:
-            change.taken = Taken.UNCHANGED
-        elif not change.removed:  # rows were added, and none taken away
-            change.taken = Taken.ROWS
-        elif self._is_worth_comparing(number, change):
-            change.taken = Taken.ROWS
-            return True
-        return False
 
-    def _is_worth_comparing(self, number: int, change: TableChange) -> bool:
+    def _has_comparable_keys(self, number: int) -> bool:
         table = self._tables[number]
-        return bool(
-            table.key
-            and not table.details.get("loaded_through")
-            and change.removed <= _MOST_REMOVED
-            and 2 * (change.removed + change.changed) < self._base.index.tables[change.base or 0].rows
-        )
+        return bool(table.key) and not table.details.get("loaded_through")
+
+    def _is_worth_comparing(self, change: TableChange) -> bool:
+        rows = self._base.index.tables[change.base or 0].rows
+        return change.removed <= _MOST_REMOVED and 2 * change.removed < rows
 
     # ---- keys ----------------------------------------------------------------------------------
 
@@ -243,21 +258,23 @@ class ChangeFinder:
             raise
         if found == change.removed:
             removed.seek(0)
-            change.removed_keys = removed
+            change.taken, change.removed_keys = Taken.ROWS, removed
         else:
             removed.close()
             change.taken, change.removed = Taken.WHOLE, 0
 
     def _find_removed(self, number: int, change: TableChange, run: RunAll, removed: IO[bytes]) -> int:
-        unchanged = change.rows - change.changed
-        parts = min(256, 1 << (unchanged // _KEYS_AT_ONCE).bit_length())
+        expected = self._base.index.tables[change.base or 0].rows
+        parts = min(256, 1 << (expected // _KEYS_AT_ONCE).bit_length())
         if parts > 1:
             return self._find_removed_by_parts(number, change, run, removed, parts)
-        keys = rows.KeySet(unchanged)
+        keys = rows.KeySet(expected)
         self._read_keys(number, change, run, keys.add)
-        if len(keys) != unchanged:
+        change.unchanged = len(keys)
+        self._count_removed(change)
+        if not self._is_worth_comparing(change):
             return -1
-        return self._take_keys(number, change, run, removed, keys.absent_keys)
+        return self._take_keys(number, change, run, removed, keys.absent_keys) if change.removed else 0
 
     def _find_removed_by_parts(
         self, number: int, change: TableChange, run: RunAll, removed: IO[bytes], parts: int
@@ -275,6 +292,10 @@ class ChangeFinder:
                 with lock:
                     before.add(hashes)
 
+            change.unchanged = len(there)
+            self._count_removed(change)
+            if not self._is_worth_comparing(change):
+                return -1
             run(hash_frame, self._frames[change.base or 0])
             gone = rows.KeySet(change.removed)
             for part in range(parts):

@@ -191,10 +191,10 @@ class PostgresDifferential(PostgresSource):
             for part, changed in change.parts:
                 if change.taken is Taken.WHOLE:
                     chunks.append(chunk_of(part, self.tables, self._codec))
-                elif change.taken is Taken.ROWS and changed:
+                elif change.taken is Taken.ROWS and changed != 0:
                     condition = " AND ".join(one for one in (part.condition, finder.changed) if one)
-                    share = changed / max(1, change.rows) * len(change.parts)
-                    size = int(part.size_bytes * min(1.0, share))
+                    share = (change.removed + 1) / (change.unchanged + change.removed + 1)
+                    size = int(part.size_bytes * share)
                     limited = replace(part, condition=condition, size_bytes=size)
                     chunks.append(chunk_of(limited, self.tables, self._codec))
         chunks.sort(key=lambda chunk: -chunk.size_bytes)
@@ -304,7 +304,7 @@ class PostgresDifferential(PostgresSource):
         return {
             "differential": {
                 "taken": change.taken.value,
-                "rows": rows if change.taken is Taken.WHOLE else change.rows,
+                "rows": rows if change.taken is Taken.WHOLE else change.unchanged + rows,
                 "removed": 0 if change.taken is Taken.WHOLE else change.removed,
                 "base": change.base,
             }

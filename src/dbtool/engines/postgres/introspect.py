@@ -143,7 +143,9 @@ WHERE k.contype = 'f' AND EXISTS (SELECT FROM pg_extension AS e WHERE k.conrelid
 
 # Sizes are asked for after the locks are held: a table that is gone would be an error.
 _SIZES_SQL = """
-SELECT u.oid, coalesce(pg_table_size(u.oid::oid), 0), coalesce(pg_relation_size(u.oid::oid), 0)
+SELECT u.oid, coalesce(pg_table_size(u.oid::oid), 0), coalesce(pg_relation_size(u.oid::oid), 0),
+       coalesce(pg_stat_get_tuples_inserted(u.oid::oid), 0), coalesce(pg_stat_get_tuples_updated(u.oid::oid), 0),
+       coalesce(pg_stat_get_tuples_deleted(u.oid::oid), 0)
 FROM unnest(%s::bigint[]) AS u (oid)
 """
 
@@ -305,14 +307,12 @@ def awaited_tables(session: Session) -> list[str]:
 def tables(session: Session) -> list[Table]:
     """Every table whose rows belong to a backup, with sizes (including TOAST) as of now."""
     rows = session.execute(_TABLES_SQL).fetchall()
-    sizes = {
-        oid: (total, heap) for oid, total, heap in session.execute(_SIZES_SQL, ([row[0] for row in rows],))
-    }
+    sizes = {row[0]: row[1:] for row in session.execute(_SIZES_SQL, ([row[0] for row in rows],))}
     routed = {oid: [schema, name] for oid, schema, name in session.execute(_ROUTED_SQL)}
     last = _loaded_last(session, [row[0] for row in rows if row[10]])
     found = []
     for oid, schema, name, names, types, key, condition, persistence, estimate, method, config, part in rows:
-        total, heap = sizes[oid]
+        total, heap, *written = sizes[oid]
         found.append(
             Table(
                 identity=oid,
@@ -329,6 +329,7 @@ def tables(session: Session) -> list[Table]:
                     "persistence": persistence,
                     "is_configuration": config,
                     "is_partition": part,
+                    "written": written,
                     **({"loaded_through": routed[oid]} if oid in routed else {}),
                     **({"loaded_last": last[oid]} if oid in last else {}),
                 },
