@@ -60,6 +60,12 @@ class TableChange:
     # With the number of changed rows; None: they were not counted.
     parts: list[tuple[Range, int | None]] = field(default_factory=list)
 
+    def take_whole(self) -> None:
+        """Take all rows, whatever was found."""
+        if self.removed_keys is not None:
+            self.removed_keys.close()
+        self.taken, self.removed, self.removed_keys = Taken.WHOLE, 0, None
+
 
 class RunAll(Protocol):
     """Does work on readers: in parallel, or one item after the other."""
@@ -215,7 +221,7 @@ class ChangeFinder:
         for group in groups.values():
             if any(change.taken is Taken.WHOLE for change in group):
                 for change in group:
-                    change.taken, change.removed = Taken.WHOLE, 0
+                    change.take_whole()
 
     def _must_compare(self, number: int, change: TableChange) -> bool:
         """Settle what counting tells; whether keys have to be compared as well."""
@@ -261,7 +267,7 @@ class ChangeFinder:
             change.taken, change.removed_keys = Taken.ROWS, removed
         else:
             removed.close()
-            change.taken, change.removed = Taken.WHOLE, 0
+            change.take_whole()
 
     def _find_removed(self, number: int, change: TableChange, run: RunAll, removed: IO[bytes]) -> int:
         expected = self._base.index.tables[change.base or 0].rows

@@ -52,7 +52,9 @@ class PostgresDifferential(PostgresSource):
         super().__init__(connection, options, progress)
         try:
             self._check_history()
-            self._change, self._items = self._compare_schemas()
+            # Rows are compared meanwhile.
+            self._compared = self._pool.submit(self._compare_schemas)
+            self._change, self._items = SchemaChange(), list[Item]()
             self._changes: list[TableChange] = []
             self._takes_large_objects = True
             self._aside: list[Item] = []
@@ -183,6 +185,8 @@ class PostgresDifferential(PostgresSource):
             finder = ChangeFinder(self.tables, self._base, self._counterparts(), self._watermark, self._codec)
             with ReaderPool(self.open_reader, self.leftover_reader(), self._options.workers) as pool:
                 self._changes = finder.find(pool, ranges, self._progress)
+            self._change, self._items = self._compared.result()
+            self._take_new_tables_whole()
             self._takes_large_objects = self._have_large_objects_changed(finder)
         self.facts["large_objects"] = "whole" if self._takes_large_objects else "unchanged"
         self._aside = self._silenced()
@@ -211,25 +215,29 @@ class PostgresDifferential(PostgresSource):
             (table.schema, table.name): (number, table)
             for number, table in enumerate(self._base.index.tables)
         }
-        made_extensions = any(
-            item.entry.kind == "EXTENSION" and item.number in self._change.created for item in self._items
-        )
         found = {}
         for position, table in enumerate(self.tables):
             number, before = base.get((table.schema, table.name), (0, None))
             if (
                 before is not None
                 and before.identity == table.identity
-                and not self._is_new(table)
                 and before.columns == tuple((column.name, column.type) for column in table.columns)
                 and before.key == table.key
                 and table.details["access_method"] == before.details["access_method"] == "heap"
                 and table.details.get("loaded_through") == before.details.get("loaded_through")
                 and not table.condition
-                and not (made_extensions and table.details["is_configuration"])
             ):
                 found[position] = number
         return found
+
+    def _take_new_tables_whole(self) -> None:
+        """The script makes some tables anew, for the sake of a type, say; then all their rows are needed."""
+        made_extensions = any(
+            item.entry.kind == "EXTENSION" and item.number in self._change.created for item in self._items
+        )
+        for table, change in zip(self.tables, self._changes, strict=True):
+            if self._is_new(table) or (made_extensions and table.details["is_configuration"]):
+                change.take_whole()
 
     def _silenced(self) -> list[Item]:
         """Kept keys, rules and triggers of the tables that the script touches."""
