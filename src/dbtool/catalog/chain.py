@@ -14,7 +14,7 @@ from dbtool.catalog.repository import Repository
 from dbtool.catalog.stored import StoredBackup, has_metadata, moment, read_folder
 from dbtool.errors import DbtoolError, NotFoundError, RefusedError, VerificationError
 from dbtool.model.backup import BackupType, Metadata, ParentLink, Status
-from dbtool.text import printable
+from dbtool.text import counted, printable
 
 
 def chain_of(repository: Repository, backup: StoredBackup) -> list[StoredBackup]:
@@ -102,8 +102,8 @@ def check_files(repository: Repository, backup: StoredBackup) -> None:
             raise VerificationError(f"{printable(backup.id)} lacks {printable(artefact.name)}") from None
         if size != artefact.stored_bytes:
             raise VerificationError(
-                f"{printable(artefact.name)} of {printable(backup.id)} has {size} bytes instead of "
-                f"{artefact.stored_bytes}"
+                f"{printable(artefact.name)} of {printable(backup.id)} has {counted(size, 'byte')} instead of "
+                f"{artefact.stored_bytes:,}"
             )
 
 

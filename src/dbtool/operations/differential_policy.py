@@ -9,7 +9,7 @@ from datetime import datetime
 from dbtool.catalog.index import BackupSummary
 from dbtool.catalog.stored import moment
 from dbtool.model.backup import Status
-from dbtool.text import printable
+from dbtool.text import counted, printable
 
 _DAY = 86400.0
 
@@ -35,7 +35,7 @@ def policy_reason(
     completed = [one for one in differentials if one.status == Status.COMPLETED.value]
     if len(completed) >= policy.max_differentials:
         return (
-            f"{name} has {_counted(len(completed), 'differential')}, "
+            f"{name} has {counted(len(completed), 'differential')}, "
             f"and max_differentials is {policy.max_differentials}"
         )
     age = (now - moment(full.timestamp_start)).total_seconds()
@@ -55,14 +55,10 @@ def policy_reason(
     return None
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _age_text(seconds: float) -> str:
     """In the largest unit that leaves at least two of it: `12 hours`, `7 days`."""
     for size, unit in ((_DAY, "day"), (3600.0, "hour"), (60.0, "minute")):
         if seconds >= 2 * size or (unit == "day" and seconds == size):
             text = f"{seconds / size:.1f}".removesuffix(".0")
-            return f"{text} {unit}{'' if text == '1' else 's'}"
-    return _counted(round(seconds), "second")
+            return f"{text} {unit if text == '1' else unit + 's'}"
+    return counted(round(seconds), "second")
