@@ -92,6 +92,27 @@ class Story:
         self.stage.run(why, f"dbtool restore latest --path backups --into shop --tables {options}")
         self.compare("shop", before)
 
+    def remember_a_delete(self, changes: Sequence[tuple[str, str]], accident: str) -> None:
+        """A differential, and what it remembers of the rows that are gone."""
+        self.stage.step("Only what changed")
+        self.stage.run(
+            "A full backup to build upon.", f"{self.backup_line} full database -path chain -method logical"
+        )
+        for why, statement in changes:
+            self.stage.run(why, self.client_line(statement))
+        afterwards = self.look("shop")
+        self.stage.run(
+            "A differential takes the rows that changed, and the keys of those that are gone.",
+            f"{self.backup_line} differential backup -path chain",
+        )
+        self.stage.run("It lies below its full, and needs it.", "dbtool list --path chain")
+        self.stage.run("Somebody does what should not be done …", self.client_line(accident))
+        self.stage.run(
+            "… and both are restored in one go. What was deleted before the differential stays deleted.",
+            "dbtool restore latest --path chain --into shop --replace --yes",
+        )
+        self.compare("shop", afterwards)
+
     def compare(self, database: str, before: Picture) -> None:
         """Say whether the database is what it was; `DifferenceFoundError` if it is not."""
         after = self.look(database)
