@@ -10,7 +10,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = ("rows", "packets", "inserts", "keysets", "keyhashes")
+SOURCES = ("rows", "packets", "inserts", "keysets", "keyhashes", "integers")
 HEADERS = (
     "binary",
     "fields",

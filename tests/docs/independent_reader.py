@@ -114,14 +114,19 @@ class Archive:
 
     def _check_frames(self, seek: list[tuple[int, ...]]) -> None:
         frames = self.index["frames"]
-        assert len(frames) == len(seek)
+        left = iter(seek)
         offset = 0
-        for frame, (stored, plain, checksum) in zip(frames, seek, strict=True):
+        for frame in frames:
+            stored, plain, checksum = next(left)
             assert (frame["offset"], frame["stored_bytes"], frame["plain_bytes"]) == (offset, stored, plain)
             text = self.text(frame)
             assert len(text) == plain
             assert xxh64(text) & 0xFFFFFFFF == checksum
             offset += stored
+            if "keys_bytes" in frame:
+                assert next(left) == (frame["keys_bytes"], 0, 0x51D8E999)
+                offset += frame["keys_bytes"]
+        assert next(left, None) is None
         kinds = [frame["kind"] for frame in frames]
         assert kinds == sorted(kinds, key=KIND_ORDER.index)
         assert (kinds[0], kinds[-1]) == ("header", "footer")
@@ -130,6 +135,23 @@ class Archive:
     def text(self, frame: dict[str, Any]) -> bytes:
         """The text of one frame."""
         return decoded(self.data[frame["offset"] : frame["offset"] + frame["stored_bytes"]])
+
+    def keys(self, frame: dict[str, Any]) -> list[bytes]:
+        """The keys behind a frame of rows, as text."""
+        start = frame["offset"] + frame["stored_bytes"]
+        data = self.data[start : start + frame["keys_bytes"]]
+        assert struct.unpack_from("<II", data) == (0x184D2A5C, len(data) - 8)
+        assert data[8:16] == b"dbtoolky"
+        found, key, number, shift = [], 0, 0, 0
+        for byte in decoded(data[16:]):
+            number |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                key = (key + (-(number + 1) // 2 if number % 2 else number // 2) + 2**63) % 2**64 - 2**63
+                found.append(b"%d" % key)
+                number = shift = 0
+        assert shift == 0
+        return found
 
     def script(self) -> bytes:
         """The whole script: the file as decoders see it."""
@@ -151,6 +173,8 @@ class Archive:
             assert len(rows) == frame["rows"]
             assert digest_of(rows) == frame["digest"]
             assert digest_of(keys_of(table, rows)) == frame["key_digest"]
+            if "keys_bytes" in frame:
+                assert self.keys(frame) == keys_of(table, rows)
             found += rows
         return found
 

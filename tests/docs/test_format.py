@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Sql
 from tests.docs.independent_reader import Archive, read_metadata, xxh64
 
+from dbtool.archive import writer
 from dbtool.engines.postgres import plan, reader
 from dbtool.engines.postgres.engine import PostgresEngine
 from dbtool.model.connection import Connection
@@ -85,6 +86,8 @@ def taken(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(plan, "CHUNK_BYTES", 64 << 10)
             patch.setattr(reader, "FRAME_BYTES", 16 << 10)
+            patch.setattr(reader, "_PACKED_FROM_BYTES", 0)
+            patch.setattr(writer, "_MOST_KEYS_SHARE", 1)
             full = take(database, repository)
         yield Taken(database, repository, full, take(database, repository, "orders"))
     finally:
@@ -142,6 +145,9 @@ def test_full_backup_is_what_the_page_says(taken: Taken, sql: Sql) -> None:
     assert index["tables"][names["orders"]]["key"] == ["number", "customer"]
     assert [name for name, _ in index["tables"][names["orders"]]["columns"]] == ["customer", "number", "note"]
     assert len(index["tables"][names["orders"]]["key_buckets"]) > 12
+    kept = {frame["table"] for frame in index["frames"] if "keys_bytes" in frame}
+    assert names["customers"] in kept
+    assert names["orders"] not in kept  # two columns
     assert archive.rows(names['odd "name\nin two lines']) == [rb"\\.", rb"\N", rb"\\N"]
     assert archive.rows(names["no_columns"]) == [b"", b""]
     assert index["tables"][names["empty"]]["details"]["persistence"] == "u"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dbtool.archive.index import decode_index
+from dbtool.archive.keys import decode_keys
 from dbtool.archive.seekable import (
     FOOTER_BYTES,
     SeekEntry,
     decode_seek_table,
-    index_entry,
     seek_table_bytes,
+    skippable_entry,
 )
 from dbtool.archive.zstd import decompress_frame, frame_checksum
 from dbtool.errors import VerificationError
@@ -16,6 +17,7 @@ from dbtool.model.archive import ArchiveIndex, Frame, FrameKind
 from dbtool.storage.base import Store
 
 _KIND_ORDER = {kind: position for position, kind in enumerate(FrameKind)}
+_NO_ENTRY = SeekEntry(0, 0, 0)  # no frame is empty
 
 
 class ArchiveReader:
@@ -38,7 +40,7 @@ class ArchiveReader:
         if not self.seek_entries:
             raise VerificationError(f"{name}: the seek table is empty")
         index_bytes = self.seek_entries[-1].stored_bytes
-        if self.seek_entries[-1] != index_entry(index_bytes):
+        if self.seek_entries[-1] != skippable_entry(index_bytes):
             raise VerificationError(f"{name}: the seek table's entry for the index is damaged")
         index_start = self.size_bytes - table_bytes - index_bytes
         if index_start < 0:
@@ -48,10 +50,9 @@ class ArchiveReader:
 
     def _check_layout(self, index_start: int) -> None:
         frames = self.index.frames
-        if len(frames) != len(self.seek_entries) - 1:
-            raise VerificationError(f"{self.name}: the index and the seek table count different frames")
+        entries = self._entries_of_frames()
         offset, order = 0, 0
-        for number, (frame, entry) in enumerate(zip(frames, self.seek_entries, strict=False)):
+        for number, (frame, entry) in enumerate(zip(frames, entries, strict=True)):
             if (frame.offset, frame.stored_bytes, frame.plain_bytes) != (
                 offset,
                 entry.stored_bytes,
@@ -61,11 +62,24 @@ class ArchiveReader:
             if _KIND_ORDER[frame.kind] < order:
                 raise VerificationError(f"{self.name}: frame {number} ({frame.kind.value}) is out of order")
             order = _KIND_ORDER[frame.kind]
-            offset += frame.stored_bytes
+            offset += frame.stored_bytes + frame.keys_bytes
         if offset != index_start:
             raise VerificationError(f"{self.name}: there are bytes that no frame accounts for")
         if not frames or frames[0].kind is not FrameKind.HEADER or frames[-1].kind is not FrameKind.FOOTER:
             raise VerificationError(f"{self.name}: the script has no beginning or no end")
+
+    def _entries_of_frames(self) -> list[SeekEntry]:
+        """The seek table's entries without those of frames of keys, each of which stands behind its rows'."""
+        left = iter(self.seek_entries[:-1])
+        entries = []
+        for number, frame in enumerate(self.index.frames):
+            entries.append(next(left, _NO_ENTRY))
+            if frame.keys_bytes and next(left, None) != skippable_entry(frame.keys_bytes):
+                raise VerificationError(f"{self.name}: the keys of frame {number} are not in the seek table")
+        if next(left, None) is not None or _NO_ENTRY in entries:
+            raise VerificationError(f"{self.name}: the index and the seek table count different frames")
+        self._checksums = [entry.checksum for entry in entries]
+        return entries
 
     def describe(self, number: int) -> str:
         """What a person would call a frame: "frame 12 (data of public.orders)"."""
@@ -82,6 +96,12 @@ class ArchiveReader:
         what = self.describe(number)
         stored = self._store.get_range(self.name, frame.offset, frame.stored_bytes)
         text = decompress_frame(stored, what)  # and it is what the checksum at its end was made of
-        if len(text) != frame.plain_bytes or frame_checksum(stored) != self.seek_entries[number].checksum:
+        if len(text) != frame.plain_bytes or frame_checksum(stored) != self._checksums[number]:
             raise VerificationError(f"{what} does not hold the text that was written")
         return text
+
+    def read_keys(self, number: int) -> bytes:
+        """The keys of a frame's rows, packed (see `rows.unpack_integers`); for a frame that has `keys_bytes`."""
+        frame = self.index.frames[number]
+        start = frame.offset + frame.stored_bytes
+        return decode_keys(self._store.get_range(self.name, start, frame.keys_bytes), self.describe(number))

@@ -33,8 +33,8 @@ class SeekEntry:
     checksum: int
 
 
-def index_entry(stored_bytes: int) -> SeekEntry:
-    """The last entry: our index, a frame that decodes to nothing."""
+def skippable_entry(stored_bytes: int) -> SeekEntry:
+    """The entry of a frame that decodes to nothing, such as our index, which is the last one."""
     return SeekEntry(stored_bytes, 0, checksum_of(b""))
 
 

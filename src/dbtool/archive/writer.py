@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbtool.archive.index import encode_index
-from dbtool.archive.seekable import SeekEntry, encode_seek_table, index_entry
+from dbtool.archive.keys import keys_frame
+from dbtool.archive.seekable import SeekEntry, encode_seek_table, skippable_entry
 from dbtool.archive.zstd import compress_frame, frame_checksum
 from dbtool.model.archive import ArchiveIndex, Block, Frame, FrameKind, SchemaObject, TableSummary
 from dbtool.storage.base import Upload
+
+_MOST_KEYS_SHARE = 100  # keys are kept if they take no more than a hundredth of their rows
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class PackedFrame:
     suffix_bytes: int
     bounds: tuple[str, str] | None
     objects: tuple[SchemaObject, ...]
+    keys: bytes = b""  # a skippable frame, or nothing
 
 
 def pack(block: Block, level: int) -> PackedFrame:
     """Compress and checksum one block. Runs in a worker; releases the GIL while it works."""
     data = compress_frame(block.text, level)
+    keys = keys_frame(block.packed_keys) if block.packed_keys else b""
     return PackedFrame(
         kind=block.kind,
         data=data,
@@ -47,6 +52,7 @@ def pack(block: Block, level: int) -> PackedFrame:
         suffix_bytes=block.suffix_bytes,
         bounds=block.bounds,
         objects=block.objects,
+        keys=keys if len(keys) * _MOST_KEYS_SHARE <= len(data) else b"",
     )
 
 
@@ -81,10 +87,14 @@ class ArchiveWriter:
                 suffix_bytes=packed.suffix_bytes,
                 bounds=packed.bounds,
                 objects=packed.objects,
+                keys_bytes=len(packed.keys),
             )
         )
         self._seek_entries.append(SeekEntry(len(packed.data), packed.plain_bytes, packed.checksum))
         self._write(packed.data)
+        if packed.keys:
+            self._seek_entries.append(skippable_entry(len(packed.keys)))
+            self._write(packed.keys)
         self.plain_bytes += packed.plain_bytes
 
     def finish(
@@ -100,7 +110,7 @@ class ArchiveWriter:
             backup, tuple(tables), tuple(self.frames), tuple(omitted), tuple(warnings), tuple(schema)
         )
         encoded = encode_index(index)
-        self._seek_entries.append(index_entry(len(encoded)))
+        self._seek_entries.append(skippable_entry(len(encoded)))
         self._write(encoded)
         self._write(encode_seek_table(self._seek_entries))
         return index

@@ -65,6 +65,7 @@ class Block:
     suffix_bytes: int = 0  # of the terminator behind them
     bounds: tuple[str, str] | None = None  # from where to where in the table; "" is open
     objects: tuple[SchemaObject, ...] = ()
+    packed_keys: _Bytes = b""  # of all rows, if that can be: see rows.pack_integers
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Frame:
     suffix_bytes: int = 0
     bounds: tuple[str, str] | None = None
     objects: tuple[SchemaObject, ...] = ()
+    keys_bytes: int = 0  # of the skippable frame behind it that holds the keys of its rows; 0: there is none
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dbtool.errors import VerificationError
 from dbtool.model.archive import FrameKind, TableSummary
 from dbtool.model.backup import Metadata, TableRecord
 from dbtool.progress import Progress
-from dbtool.rows import tally_inserts, tally_lines
+from dbtool.rows import tally_inserts, tally_lines, unpack_integers
 from dbtool.storage.base import Store
 from dbtool.text import counted, printable
 
@@ -151,8 +151,20 @@ def _tally_frame(reader: ArchiveReader, artefact: str, number: int) -> _Tally:
         return damaged(f"{reader.describe(number)}: {'keys' if are_keys else 'rows'} were changed")
     if are_keys:
         return _Tally(frame.table, removed=rows)
+    if frame.keys_bytes and not _are_keys_right(reader, number):
+        return damaged(f"{reader.describe(number)}: its keys are not what was written")
     size = end - frame.prefix_bytes
     return _Tally(frame.table, rows, bytes=size, digest=digest, key_digest=key_digest)
+
+
+def _are_keys_right(reader: ArchiveReader, number: int) -> bool:
+    """Whether the keys that stand behind a frame are those of its rows."""
+    frame = reader.index.frames[number]
+    try:
+        rows, _, key_digest = tally_lines(unpack_integers(reader.read_keys(number)), (0,))
+    except (VerificationError, ValueError):
+        return False
+    return (rows, key_digest) == (frame.rows, frame.key_digest)
 
 
 def _key_positions(table: TableSummary) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from dbtool.rows import pure, pure_keys, pure_packets
+from dbtool.rows import pure, pure_integers, pure_keys, pure_packets
 from dbtool.rows.spilled import SpilledHashes
 
 __all__ = [
@@ -141,6 +141,10 @@ def tally_inserts(text: Any, key: tuple[int, ...] = ()) -> tuple[int, int, int]:
     return tally
 
 
+def _integers() -> Any:
+    return _implementation if is_native else pure_integers
+
+
 def _keys() -> Any:
     return _implementation if is_native else pure_keys
 
@@ -153,6 +157,22 @@ def key_hashes(text: Any, key: tuple[int, ...], text_format: str) -> bytes:
     """
     hashes: bytes = _keys().key_hashes(text, key, text_format)
     return hashes
+
+
+def pack_integers(text: Any, key: tuple[int, ...], text_format: str) -> bytes | None:
+    """The rows' keys in few bytes, where each is one integer of 64 bits as a server prints it; else None.
+
+    Of each key the difference from the one before, as an integer of groups of 7 bits, the lowest first,
+    all but the last with the bit 0x80; in it the sign is the lowest bit. `text`, `key` as for `key_hashes`.
+    """
+    packed: bytes | None = _integers().pack_integers(text, key, text_format)
+    return packed
+
+
+def unpack_integers(packed: Any) -> bytes:
+    """What `pack_integers` packed, as lines. Raises ValueError on what is cut off."""
+    lines: bytes = _integers().unpack_integers(packed)
+    return lines
 
 
 def difference(left: Any, keys: KeySet) -> bytes:

@@ -25,6 +25,7 @@ int add_packets_to(PyObject *module); /* _packets.c */
 int add_inserts_to(PyObject *module); /* _inserts.c */
 int add_key_sets_to(PyObject *module); /* _keysets.c */
 int add_key_hashes_to(PyObject *module); /* _keyhashes.c */
+int add_integers_to(PyObject *module);   /* _integers.c */
 
 /* ---- CopyStream -------------------------------------------------------------------------- */
 
@@ -672,7 +673,7 @@ PyMODINIT_FUNC PyInit__rows(void)
         return NULL;
     }
     if (add_packets_to(module) < 0 || add_inserts_to(module) < 0 || add_key_sets_to(module) < 0 ||
-        add_key_hashes_to(module) < 0) {
+        add_key_hashes_to(module) < 0 || add_integers_to(module) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -74,6 +74,11 @@ def _insert_rows(text: bytes, key: tuple[int, ...]) -> Iterator[_Row]:
         )
 
 
+def keys_of(text: Any, key: tuple[int, ...], text_format: str) -> Iterator[bytes]:
+    """The text of each row's key."""
+    return (row.key for row in _rows(bytes(text), key, text_format))
+
+
 def key_hashes(text: Any, key: tuple[int, ...], text_format: str) -> bytes:
     """See `rows.key_hashes`."""
     rows = _rows(bytes(text), key, text_format)

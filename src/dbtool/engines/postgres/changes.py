@@ -342,7 +342,11 @@ class ChangeFinder:
         lock = threading.Lock()
 
         def take(_: CopyReader, frame: int) -> int:
-            lines, count = choose(self._rows_of(frame), positions, "copy")
+            if self._base.index.frames[frame].keys_bytes:
+                keys = rows.unpack_integers(self._base.read_keys(frame))
+                lines, count = choose(memoryview(keys), (0,), "copy")
+            else:
+                lines, count = choose(self._rows_of(frame), positions, "copy")
             with lock:
                 removed.write(lines)
             return count

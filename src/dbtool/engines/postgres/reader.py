@@ -15,7 +15,7 @@ from dbtool.errors import InterruptedByUserError, VerificationError
 from dbtool.model.archive import Block, FrameKind
 from dbtool.model.connection import Connection
 from dbtool.model.database import Table
-from dbtool.rows import text_of
+from dbtool.rows import pack_integers, text_of
 from dbtool.text import counted
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FRAME_BYTES = 16 << 20
 _PIECE_BYTES = 1 << 20
+_PACKED_FROM_BYTES = 8 << 20
 TERMINATOR = b"\\.\n\n\n"
 _LOCK_NOT_AVAILABLE = "55P03"
 # Locks are let go now and then: the server has room for so many, and the holder keeps its own.
@@ -68,9 +69,18 @@ class CopyReader:
         try:
             with self._reading(table):
                 self._copy.begin(chunk.statement, chunk.formats, key, buckets, self._lock(table))
-                yield from self._blocks(chunk, prefix)
+                yield from self._blocks(chunk, prefix, key if self._packs_keys(table) else ())
         except LockQueuedError:
             self._hand_back(chunk)
+
+    def _packs_keys(self, table: Table) -> bool:
+        """Whether the keys are kept apart, too: of large tables, if they are integers."""
+        types = {column.name: column.type for column in table.columns}
+        return (
+            table.size_bytes >= _PACKED_FROM_BYTES
+            and len(table.key) == 1
+            and types[table.key[0]] in ("smallint", "integer", "bigint")
+        )
 
     def lines(self, number: int, query: bytes, formats: Sequence[int] = ()) -> Iterator[memoryview]:
         """The rows of any query of one table, by its position, as COPY text: pieces of whole lines, each valid
@@ -117,7 +127,7 @@ class CopyReader:
         assert self._begin is not None  # noqa: S101
         self._begin()
 
-    def _blocks(self, chunk: Chunk, prefix: bytes) -> Iterator[Block]:
+    def _blocks(self, chunk: Chunk, prefix: bytes, key: tuple[int, ...]) -> Iterator[Block]:
         stream = self._copy.stream
         total_rows, more = 0, True
         while more:
@@ -127,6 +137,10 @@ class CopyReader:
                 total_rows += stream.rows
                 stream.append(TERMINATOR)
                 with text_of(stream) as text:
+                    packed = b""
+                    if key:
+                        with text[len(prefix) : len(text) - len(TERMINATOR)] as lines:
+                            packed = pack_integers(lines, key, "copy") or b""
                     yield Block(
                         kind=FrameKind.DATA,
                         text=text,
@@ -137,6 +151,7 @@ class CopyReader:
                         prefix_bytes=len(prefix),
                         suffix_bytes=len(TERMINATOR),
                         bounds=chunk.bounds,
+                        packed_keys=packed,
                     )
         if total_rows != self._copy.rows_sent:
             raise VerificationError(
