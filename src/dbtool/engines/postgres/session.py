@@ -28,6 +28,8 @@ _READING_WORDS = {"SELECT", "TABLE", "VALUES", "SHOW", "WITH"}
 _WRITING_WORDS = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 _CANCELLED = "57014"
 
+_CANCELLED_PATIENCE_SECONDS = 10.0  # for the server to end a statement that it was asked to end
+
 
 class PostgresSession:
     """A session on a PostgreSQL server; see the protocol `Session`. Connects at once."""
@@ -103,7 +105,7 @@ class PostgresSession:
         connection = self._connection
         if connection is not None and not connection.closed:
             self._is_cancelled = True
-            with contextlib.suppress(psycopg.Error):
+            with contextlib.suppress(psycopg.Error):  # who waits for the statement waits only so long
                 connection.cancel_safe(timeout=CANCEL_TIMEOUT_SECONDS)
 
     def names(self) -> Names:
@@ -183,18 +185,25 @@ class PostgresSession:
         return bytes(found[1]) if found[0] > 0 else None
 
     def wait_readable(self, timeout_seconds: float | None = None) -> bool:
-        """Wait for the server. The first Ctrl-C cancels the statement, the second drops the connection."""
+        """Wait for the server. The first Ctrl-C cancels the statement, the second drops the connection, and
+        so does a server that does not end the statement."""
         while True:
+            patience = timeout_seconds
+            if self._is_cancelled and patience is None:
+                patience = _CANCELLED_PATIENCE_SECONDS
             try:
-                return bool(select.select([self.pgconn.socket], [], [], timeout_seconds)[0])
+                is_readable = bool(select.select([self.pgconn.socket], [], [], patience)[0])
+                if is_readable or patience is timeout_seconds:
+                    return is_readable
             except KeyboardInterrupt:
-                if self._is_cancelled:
-                    self._drop()
-                    raise InterruptedByUserError(
-                        "interrupted before the server answered; the connection was given up",
-                        "It is made again with the next statement.",
-                    ) from None
-                self.cancel()
+                if not self._is_cancelled:
+                    self.cancel()
+                    continue
+            self._drop()
+            raise InterruptedByUserError(
+                "interrupted before the server answered; the connection was given up",
+                "It is made again with the next statement.",
+            ) from None
 
     def end_statement(self) -> None:
         """Cancel the running statement, and read what it still sends."""
