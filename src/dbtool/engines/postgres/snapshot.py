@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from dbtool.engines.postgres import introspect
+from dbtool.engines.postgres import activity, introspect
 from dbtool.engines.postgres.connect import backup_session_settings, codec_of, connect
 from dbtool.engines.postgres.messages import readable_errors
 from dbtool.engines.postgres.quoting import qualified
@@ -65,7 +65,9 @@ class HeldSnapshot:
             self.session.execute(_BEGIN_SQL)
             if self._lock_all():
                 reach("locked")
+                oldest = activity.oldest_transaction(self.control)
                 self.snapshot = introspect.take_snapshot(self.session, self.server.version_number)
+                self.snapshot.details.update(oldest)
                 self.tables = introspect.tables(self.session)
                 wanted = {oid for oid, *_ in introspect.lockable_tables(self.session)}
                 if wanted <= introspect.held_locks(self.session):
