@@ -14,6 +14,7 @@ from tests.sample_backups import take_differential
 
 from dbtool.catalog.repository import Repository
 from dbtool.catalog.stored import StoredBackup
+from dbtool.engines.mysql.engine import MysqlEngine
 from dbtool.engines.postgres.engine import PostgresEngine
 from dbtool.errors import NeedsFullError, NotFoundError, UsageError
 from dbtool.model.backup import BackupType, Metadata
@@ -159,3 +160,11 @@ def test_limits_come_from_the_settings(shop: Connection, tmp_path: Path) -> None
     done = dbtool(*arguments, "differential", "backup", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "and max_differentials is 1" in done.stderr
+
+
+def test_by_a_column_of_times_is_of_postgres_only_yet(tmp_path: Path) -> None:
+    options = DifferentialOptions(method="timestamp", column="at")
+    base = Repository(LocalStore(tmp_path)).read(take_sample(tmp_path))
+    connection = Connection(engine="mysql", database="shop")
+    with pytest.raises(NeedsFullError, match="not there yet"):
+        differential.take(MysqlEngine(), connection, LocalStore(tmp_path), base, options, Silent())

@@ -153,6 +153,7 @@ def test_show_of_a_differential_and_of_its_full(tmp_path: Path) -> None:
         "unchanged": 1,
         "rows": 1,
         "whole": 1,
+        "left_out": 0,
         "removed": 2,
     }
     text = render_show(document, color=False)

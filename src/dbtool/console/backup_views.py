@@ -221,6 +221,7 @@ def _differential_facts(found: Any) -> list[tuple[str, str]]:
         return []
     tables = (
         f"{found['unchanged']:,} unchanged, {found['rows']:,} with changed rows, {found['whole']:,} whole"
+        f"{f', {left_out:,} left out' if (left_out := found['left_out']) else ''}"
     )
     deletes = "covered" if found["deletes_covered"] else "not covered: rows deleted since the full come back"
     return [
@@ -235,7 +236,8 @@ def _changed_tables(tables: Sequence[dict[str, Any]], color: bool) -> list[str]:
     changed = [
         (table, taken)
         for table in tables
-        if (taken := (table.get("details") or {}).get("differential") or {}).get("taken") != "unchanged"
+        if (taken := (table.get("details") or {}).get("differential") or {}).get("taken")
+        not in ("unchanged", "left out")
     ]
     if not changed:
         return []

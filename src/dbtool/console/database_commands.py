@@ -180,6 +180,7 @@ def _changes(metadata: Metadata) -> str:
     found = differential_contents([table.details for table in metadata.tables])
     return (
         f"{found['unchanged']:,} tables unchanged, {found['rows']:,} changed, {found['whole']:,} whole, "
+        f"{f'{left_out:,} left out, ' if (left_out := found['left_out']) else ''}"
         f"{metadata.statistics['total_rows_processed']:,} rows, {found['removed']:,} keys removed"
     )
 

@@ -24,6 +24,14 @@ from dbtool.progress import Progress
 
 
 @dataclass(frozen=True)
+class ByColumn:
+    """Of a differential: rows have changed if their column of times says so. Deletes are not seen."""
+
+    column: str
+    only_changed: bool = False  # tables without the column are left out, instead of coming whole
+
+
+@dataclass(frozen=True)
 class SourceOptions:
     """What a logical backup shall hold, and how long it may wait."""
 
@@ -32,6 +40,7 @@ class SourceOptions:
     workers: int = 2
     tool_directories: tuple[str, ...] = ()  # where client programs are looked for first
     allow_invalid_text: bool = False  # keep text that is none in its own character set
+    by_column: ByColumn | None = None  # of a differential; None: it finds what changed by itself
 
 
 @dataclass(frozen=True)
@@ -238,7 +247,7 @@ class Engine(Protocol):
         self, connection: Connection, base: ArchiveReader, options: SourceOptions, progress: Progress
     ) -> Source:
         """The same for what changed since a full logical backup. Raises `NeedsFullError` with the reason
-        where that cannot be said."""
+        where that cannot be said, `UsageError` if `options.by_column` names no column of times."""
 
     def open_sources(
         self, connection: Connection, databases: Sequence[str], options: SourceOptions, progress: Progress

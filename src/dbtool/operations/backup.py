@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,7 +17,7 @@ from dbtool.catalog import names
 from dbtool.catalog.repository import Repository
 from dbtool.catalog.running import RunningBackup
 from dbtool.catalog.stored import StoredBackup
-from dbtool.engines.base import Engine, LockQueuedError, Source, SourceOptions
+from dbtool.engines.base import ByColumn, Engine, LockQueuedError, Source, SourceOptions
 from dbtool.engines.buckets import folded_buckets
 from dbtool.errors import DbtoolError, NotFoundError, PartlyDoneError, UsageError
 from dbtool.failpoints import reach
@@ -86,13 +86,14 @@ def logical_differential(
     base: StoredBackup,
     options: BackupOptions,
     progress: Progress,
+    by_column: ByColumn | None = None,
 ) -> Metadata:
     """Back up what changed since a full logical backup. Raises `NeedsFullError` with the reason where that
-    cannot be said; then nothing was made."""
+    cannot be said, and `UsageError` for a column that will not do; then nothing was made."""
     main = next(one.name for one in base.completed().artefacts if one.name.endswith(".sql.zst"))
     archive = ArchiveReader(store, f"{base.folder}/{main}")
     work = _Work(BackupType.DIFFERENTIAL, connection.database, options)
-    source_options = _source_options(options, work.jobs)
+    source_options = replace(_source_options(options, work.jobs), by_column=by_column)
     running = Repository(store).begin_differential(
         base, work.id, database=connection.database, engine=engine.name, started=work.started
     )

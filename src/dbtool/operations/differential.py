@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from dbtool.catalog import chain, index, names
 from dbtool.catalog.repository import Repository
 from dbtool.catalog.stored import StoredBackup
-from dbtool.engines.base import Engine
+from dbtool.engines.base import ByColumn, Engine
 from dbtool.errors import NeedsFullError, UsageError
 from dbtool.model.backup import BackupType, Metadata, Method
 from dbtool.model.connection import Connection
@@ -83,8 +83,13 @@ def take(
     options: DifferentialOptions,
     progress: Progress,
 ) -> Metadata:
-    """Take the differential of `base`; `NeedsFullError` where that cannot be exact."""
-    return logical_differential(engine, connection, store, base, options, progress)
+    """Take the differential of `base`; `NeedsFullError` where that cannot be had as it was asked for."""
+    by_column = None
+    if options.method == "timestamp":
+        if engine.name != "postgres":
+            raise NeedsFullError("-method timestamp of MySQL and MariaDB is not there yet")
+        by_column = ByColumn(options.column or "", options.only_changed)
+    return logical_differential(engine, connection, store, base, options, progress, by_column)
 
 
 def choose_base(

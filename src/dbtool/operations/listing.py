@@ -43,12 +43,13 @@ def show(store: Store, reference: str, database: str | None = None) -> dict[str,
 
 def differential_contents(tables: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """What is in a differential, from the `details` of its tables: how many are `unchanged`, how many
-    came as changed `rows` and how many `whole`, and how many keys are `removed`."""
-    found = {"unchanged": 0, "rows": 0, "whole": 0, "removed": 0}
+    came as changed `rows` and how many `whole`, how many are `left_out`, and how many keys are `removed`."""
+    found = {"unchanged": 0, "rows": 0, "whole": 0, "left_out": 0, "removed": 0}
     for details in tables:
         taken = details.get("differential") or {}
-        if taken.get("taken") in ("unchanged", "rows", "whole"):
-            found[taken["taken"]] += 1
+        name = str(taken.get("taken")).replace(" ", "_")
+        if name in ("unchanged", "rows", "whole", "left_out"):
+            found[name] += 1
         found["removed"] += int(taken.get("removed") or 0)
     return found
 

@@ -46,6 +46,7 @@ class Taken(str, Enum):
     UNCHANGED = "unchanged"  # nothing: every row is in the base
     ROWS = "rows"  # the rows that changed, and the keys of those that are there no more
     WHOLE = "whole"  # all rows
+    LEFT_OUT = "left out"  # nothing: what changed is not wanted
 
 
 @dataclass
@@ -162,6 +163,10 @@ class ChangeFinder:
     def changed(self) -> str:
         """The condition of a row that may have changed."""
         return f"pg_catalog.age(xmin) <= {self._age}"
+
+    def condition_of(self, number: int) -> str:  # noqa: ARG002
+        """The same for the rows that come of a table, by position."""
+        return self.changed
 
     @property
     def _unchanged(self) -> str:

@@ -10,8 +10,15 @@ from dbtool.engines.postgres.guide import create_command
 from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.text import printable
 
+_DELETES = """
+It was taken by a column of times (`-method timestamp`), which does not see deletes: rows that were deleted since the
+full backup come back. `metadata.json` says under `warnings` which tables came whole or were left out.
+"""
 
-def differential_guide(main_name: str, backup: dict[str, Any], base_name: str) -> str:
+
+def differential_guide(
+    main_name: str, backup: dict[str, Any], base_name: str, *, deletes_covered: bool = True
+) -> str:
     """The text, with the real names. `base_name` is the stored name of the base's archive, which lies two
     folders above this one; `backup` is what the archive's index says of its backup."""
     database = backup["database"]
@@ -25,7 +32,7 @@ What changed in the PostgreSQL {server} database {name} since the full backup {p
 up to {backup["snapshot"]["time"]}. With dbtool, which restores both in one go:
 
     dbtool restore PATH/{printable(main_name)} --into DATABASE
-
+{"" if deletes_covered else _DELETES}
 ## Without dbtool
 
 The full backup lies two folders above this one; its `RESTORE.md` says what is needed. In this folder:

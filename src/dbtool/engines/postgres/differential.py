@@ -18,6 +18,9 @@ from dbtool.engines.postgres.plan import chunk_of, plan_ranges
 from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.engines.postgres.schema_diff import Item, SchemaChange, compare_schemas
 from dbtool.engines.postgres.selection import partition_parents
+from dbtool.engines.postgres.time_changes import TimeChangeFinder, TimeColumn
+from dbtool.engines.postgres.time_columns import foreign_keys, time_columns, unique_indexes
+from dbtool.engines.watermark import watermark_of
 from dbtool.errors import NeedsFullError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
@@ -38,6 +41,7 @@ SELECT ARRAY(SELECT oid::text FROM pg_largeobject_metadata),
        OR EXISTS (SELECT FROM pg_description WHERE classoid = 'pg_largeobject'::regclass AND {changed})
        OR EXISTS (SELECT FROM pg_seclabel WHERE classoid = 'pg_largeobject'::regclass)
 """
+_MAKES_UNIQUE = re.compile(rb"\ACREATE UNIQUE INDEX ")
 _LSN = re.compile(r"([0-9A-F]+)/([0-9A-F]+)")
 
 
@@ -47,10 +51,13 @@ class PostgresDifferential(PostgresSource):
     def __init__(
         self, connection: Connection, options: SourceOptions, progress: Progress, base: ArchiveReader
     ) -> None:
-        """Raises `NeedsFullError` with the reason where a differential cannot be had."""
+        """Raises `NeedsFullError` with the reason where a differential cannot be had, `UsageError` for a
+        column that holds no times."""
         self._base = base
         super().__init__(connection, options, progress)
         try:
+            by_column = options.by_column
+            self._times = time_columns(self._held.session, by_column.column, self.tables) if by_column else {}
             self._check_history()
             # Rows are compared meanwhile.
             self._compared = self._pool.submit(self._compare_schemas)
@@ -86,6 +93,8 @@ class PostgresDifferential(PostgresSource):
             )
         if backup["database"]["encoding"] != self.database["encoding"]:
             raise NeedsFullError("the database has another encoding than the base")
+        if self._times:
+            watermark_of(before, self.snapshot.time)
 
     @property
     def _watermark(self) -> int:
@@ -182,11 +191,13 @@ class PostgresDifferential(PostgresSource):
         """Of tables that come whole all rows, of others those that changed."""
         with readable_errors("looking for changed rows"):
             ranges = plan_ranges(self._held.session, self.server, self.tables)
-            finder = ChangeFinder(self.tables, self._base, self._counterparts(), self._watermark, self._codec)
+            finder = self._finder()
             with ReaderPool(self.open_reader, self.leftover_reader(), self._options.workers) as pool:
                 self._changes = finder.find(pool, ranges, self._progress)
             self._change, self._items = self._compared.result()
             self._take_new_tables_whole()
+            if isinstance(finder, TimeChangeFinder):
+                self.warnings += finder.warnings
             self._takes_large_objects = self._have_large_objects_changed(finder)
         self.facts["large_objects"] = "whole" if self._takes_large_objects else "unchanged"
         self._aside = self._silenced()
@@ -196,13 +207,63 @@ class PostgresDifferential(PostgresSource):
                 if change.taken is Taken.WHOLE:
                     chunks.append(chunk_of(part, self.tables, self._codec))
                 elif change.taken is Taken.ROWS and changed != 0:
-                    condition = " AND ".join(one for one in (part.condition, finder.changed) if one)
+                    wanted = (part.condition, finder.condition_of(part.table))
+                    condition = " AND ".join(one for one in wanted if one)
                     share = (change.removed + 1) / (change.unchanged + change.removed + 1)
                     size = int(part.size_bytes * share)
                     limited = replace(part, condition=condition, size_bytes=size)
                     chunks.append(chunk_of(limited, self.tables, self._codec))
         chunks.sort(key=lambda chunk: -chunk.size_bytes)
         return self._without_last(chunks)
+
+    def _finder(self) -> ChangeFinder:
+        counterparts = self._counterparts()
+        by_column = self._options.by_column
+        if by_column is None:
+            return ChangeFinder(self.tables, self._base, counterparts, self._watermark, self._codec)
+        # What a table must not hold now is to be known first.
+        self._change, self._items = self._compared.result()
+        for position in self._made_anew() & counterparts.keys():
+            del counterparts[position]
+        base, session = self._base.index.backup["snapshot"], self._held.session
+        watermark = watermark_of(base, self.snapshot.time)
+        if not base["oldest_transaction_is_exact"]:
+            self.warnings.append(
+                "the base's account might not see since when others' transactions were open: what was stamped since "
+                f"the server's start, {base['oldest_transaction_time']}, is taken. GRANT pg_read_all_stats TO it"
+            )
+        column = TimeColumn(
+            name=by_column.column,
+            kinds=self._times,
+            watermark=watermark,
+            only_changed=by_column.only_changed,
+            oldest_open=self._watermark,
+            newest_open=int(newest) if (newest := base["newest_open_transaction"]) else None,
+            uniques=unique_indexes(session, self.tables),
+            foreign_keys=foreign_keys(session, self.tables),
+            stricter=self._stricter(),
+        )
+        return TimeChangeFinder(self.tables, self._base, counterparts, self._codec, column)
+
+    def _stricter(self) -> frozenset[int]:
+        """Tables, by position, with constraints that the base has not: rows of the base may break these."""
+        made: set[int] = set()
+        for item in self._items:
+            if item.number in self._change.created and (
+                item.entry.kind in ("CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT")
+                or (item.entry.kind == "INDEX" and _MAKES_UNIQUE.search(item.sql))
+            ):
+                made.update(item.entry.needs)
+        numbers = {item.entry.identity: item.number for item in self._items if item.entry.kind == "TABLE"}
+        parents = partition_parents(item.entry for item in self._items)
+        found = set()
+        for position, table in enumerate(self.tables):
+            number = numbers.get(table.identity)
+            while number is not None and number not in made:
+                number = parents.get(number)
+            if number is not None:
+                found.add(position)
+        return frozenset(found)
 
     def key_buckets(self, table: int) -> bytearray | None:  # noqa: ARG002
         """None: of a differential's keys nothing is kept."""
@@ -231,13 +292,19 @@ class PostgresDifferential(PostgresSource):
         return found
 
     def _take_new_tables_whole(self) -> None:
+        for position in self._made_anew():
+            self._changes[position].take_whole()
+
+    def _made_anew(self) -> set[int]:
         """The script makes some tables anew, for the sake of a type, say; then all their rows are needed."""
         made_extensions = any(
             item.entry.kind == "EXTENSION" and item.number in self._change.created for item in self._items
         )
-        for table, change in zip(self.tables, self._changes, strict=True):
-            if self._is_new(table) or (made_extensions and table.details["is_configuration"]):
-                change.take_whole()
+        return {
+            position
+            for position, table in enumerate(self.tables)
+            if self._is_new(table) or (made_extensions and table.details["is_configuration"])
+        }
 
     def _silenced(self) -> list[Item]:
         """Kept keys, rules and triggers of the tables that the script touches."""
@@ -246,7 +313,7 @@ class PostgresDifferential(PostgresSource):
         touched: set[int] = set()
         for table, change in zip(self.tables, self._changes, strict=True):
             number = numbers.get(table.identity)
-            if change.taken is not Taken.UNCHANGED:
+            if change.taken in (Taken.ROWS, Taken.WHOLE):
                 while number is not None and number not in touched:
                     touched.add(number)
                     number = parents.get(number)
@@ -320,7 +387,7 @@ class PostgresDifferential(PostgresSource):
 
     def restore_guide(self, main_name: str, index: ArchiveIndex, has_globals: bool) -> str:  # noqa: ARG002
         """How to restore the base and then this with zstd and psql."""
-        return differential_guide(main_name, index.backup, self._base.name)
+        return differential_guide(main_name, index.backup, self._base.name, deletes_covered=not self._times)
 
 
 def _acts_always(item: Item) -> bool:
