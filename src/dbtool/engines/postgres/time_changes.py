@@ -133,7 +133,8 @@ class TimeChangeFinder(ChangeFinder):
         if change.base is None:
             self._lossy.add(number)
             return
-        self._lost[number] = self._base.index.tables[change.base].rows - change.unchanged
+        self._count_removed(change)
+        self._lost[number], change.removed = change.removed, 0
         if number in self._column.stricter:
             self._reasons[number] = _STRICTER
         elif not has_column:
