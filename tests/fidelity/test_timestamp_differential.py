@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from tests.fidelity.building import create_database
 from tests.fidelity.conftest import NewName
 from tests.fidelity.dbtool_runs import Dbtool
 from tests.fidelity.picture import difference, take_picture
-from tests.fidelity.test_differential import run_chain
+from tests.fidelity.test_differential import check_chain, picture_of, run_chain
 
 from dbtool.engines.postgres.activity import oldest_transaction
 from dbtool.model.connection import Connection
@@ -385,3 +387,103 @@ def test_an_account_that_may_not_see_others_transactions(
             assert oldest_transaction(session)["oldest_transaction_is_exact"] is True
     finally:
         sql(started, f"DROP ROLE {role}")
+
+
+ODD = r"""
+CREATE TABLE "odd one" ("key a" text, "key""b" int, note text, "Updated ""At" timestamptz, PRIMARY KEY ("key a", "key""b"));
+INSERT INTO "odd one" SELECT k || n % 3, n, 'n', now() - interval '9 days'
+FROM generate_series(1, 60) AS n, unnest(ARRAY[E'tab\t', E'line\n', E'back\\', '', 'ümlaut', '\\N', '\\.']) AS k;
+CREATE TABLE split (id int, at date, note text, "Updated ""At" timestamp, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE split_a PARTITION OF split FOR VALUES FROM (MINVALUE) TO ('2024-01-01');
+CREATE TABLE split_b PARTITION OF split FOR VALUES FROM ('2024-01-01') TO (MAXVALUE);
+INSERT INTO split SELECT n, date '2023-01-01' + n * 10, 'n', now() - interval '9 days' FROM generate_series(1, 90) AS n;
+"""
+
+
+def test_odd_names_and_keys_and_partitions(
+    fidelity_server: PostgresServer, make_database: MakeDatabase, dbtool: Dbtool, new_name: NewName, sql: Sql
+) -> None:
+    source = make_database(fidelity_server)
+    sql(source, ODD)
+    dbtool.backup(source)
+    sql(
+        source,
+        'UPDATE "odd one" SET note = \'changed\', "Updated ""At" = now() WHERE "key""b" % 5 = 0;'
+        "INSERT INTO \"odd one\" VALUES (E'new\\t\\n', 1, NULL, now());"
+        'UPDATE split SET note = \'changed\', "Updated ""At" = now() WHERE id % 7 = 0;'
+        "INSERT INTO split VALUES (500, '2025-01-01', NULL, now())",
+    )
+    made = dbtool.backup(source, *PATIENT, "-method", "timestamp", "-column", 'Updated "At')
+    assert taken(made) == {"odd one": "rows", "split_a": "rows", "split_b": "rows"}
+    copy = restored(made, fidelity_server, dbtool, new_name)
+    expected = picture_of(source, fidelity_server, new_name)
+    assert "\n".join(difference(expected, take_picture(copy, fidelity_server.bin_directory))) == ""
+
+
+STAMPED = """
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.updated_at := now(); RETURN NEW; END';
+CREATE TABLE parent (id serial PRIMARY KEY, code text UNIQUE, n int, updated_at {parent});
+CREATE TABLE child (id serial PRIMARY KEY, parent int REFERENCES parent, pair int, n int, updated_at {child},
+                    UNIQUE (pair) DEFERRABLE INITIALLY DEFERRED);
+CREATE TRIGGER stamped BEFORE INSERT OR UPDATE ON parent FOR EACH ROW EXECUTE FUNCTION stamp();
+CREATE TRIGGER stamped BEFORE INSERT OR UPDATE ON child FOR EACH ROW EXECUTE FUNCTION stamp();
+CREATE TABLE setting (name text PRIMARY KEY, value int);
+INSERT INTO setting SELECT 's' || n, n FROM generate_series(1, 10) AS n;
+INSERT INTO parent (code, n) SELECT 'c' || n, 0 FROM generate_series(1, 300) AS n;
+INSERT INTO child (parent, pair, n) SELECT n % 300 + 1, n, 0 FROM generate_series(1, 900) AS n;
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_deletes_and_with_every_change_stamped_the_chain_is_exact(
+    seed: int,
+    fidelity_server: PostgresServer,
+    make_database: MakeDatabase,
+    dbtool: Dbtool,
+    new_name: NewName,
+    sql: Sql,
+) -> None:
+    """Transactions that roll back, have savepoints, and are open across the full and the differentials."""
+    chance = random.Random(seed)
+    source = make_database(fidelity_server)
+    types = ("timestamptz", "timestamp", "date", "timestamp(0)")
+    sql(source, STAMPED.format(parent=chance.choice(types), child=chance.choice(types)))
+
+    def statement() -> str:
+        one, other = chance.sample(range(1, 300), 2)
+        zone = chance.choice(("UTC", "Asia/Tokyo", "America/Anchorage"))
+        return f"SET TimeZone = '{zone}'; " + chance.choice(
+            (
+                f"UPDATE parent SET n = n + 1 WHERE id BETWEEN {one} AND {one + 3}",
+                f"INSERT INTO parent (code, n) VALUES ('x{chance.random()}', {one})",
+                f"INSERT INTO child (parent, pair) SELECT {one}, 1 + max(pair) FROM child",
+                f"UPDATE child SET pair = CASE pair WHEN {one} THEN {other} ELSE {one} END WHERE pair IN ({one}, {other})",
+                f"UPDATE child SET parent = {other} WHERE id = {one}",
+                f"UPDATE setting SET value = {one} WHERE name = 's{one % 10}'",
+            )
+        )
+
+    with ExitStack() as stack:
+        # One at a time has rows locked: the others wait for nobody.
+        opened = stack.enter_context(connect(source))
+
+        def begin() -> None:
+            opened.execute("BEGIN")
+            for _ in range(chance.randrange(3)):
+                opened.execute(statement())
+                if chance.random() < 0.5:
+                    opened.execute(f"SAVEPOINT s; {statement()}; ROLLBACK TO s")
+
+        begin()
+        dbtool.backup(source)
+        for _ in range(2):
+            opened.execute(statement())
+            opened.execute(chance.choice(("COMMIT", "COMMIT", "ROLLBACK")))
+            for _ in range(chance.randrange(15)):
+                sql(source, statement())
+            begin()
+            made = dbtool.backup(source, *BY_TIME)
+            assert (taken(made)["parent"], taken(made)["child"]) != ("whole", "whole")
+            expected = picture_of(source, fidelity_server, new_name)
+            check_chain(made, expected, fidelity_server, dbtool, new_name)
+        opened.execute("ROLLBACK")
