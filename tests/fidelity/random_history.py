@@ -162,7 +162,9 @@ class History:
         self.send(f"CREATE {unlogged}TABLE {name} ({', '.join(definitions)})", must=True)
         if dice.random() < 0.3 and "int" in types:
             column = columns[types.index("int")]
-            self.send(f"ALTER TABLE {name} ADD d int GENERATED ALWAYS AS (doubled({column})) STORED", must=True)
+            self.send(
+                f"ALTER TABLE {name} ADD d int GENERATED ALWAYS AS (doubled({column})) STORED", must=True
+            )
         self.fill(name, 1, dice.choice((0, 3, 60, 400, 1500)))
         if dice.random() < 0.3:
             self.send(f"CREATE INDEX ON {name} (({columns[0]}::text))")
@@ -322,7 +324,9 @@ class History:
     def _maintain(self) -> None:
         table = self.dice.choice(self.tables())
         index = f"(SELECT 1 FROM pg_index WHERE indrelid = '{table}'::regclass)"
-        what = self.dice.choice(("VACUUM", "VACUUM FULL", "VACUUM FREEZE", "ANALYZE", "CLUSTER", "REINDEX TABLE"))
+        what = self.dice.choice(
+            ("VACUUM", "VACUUM FULL", "VACUUM FREEZE", "ANALYZE", "CLUSTER", "REINDEX TABLE")
+        )
         if what != "CLUSTER":
             self.send(f"{what} {table}")
         elif name := self._one(

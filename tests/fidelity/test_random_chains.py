@@ -60,7 +60,8 @@ def follow(seed: int, server: PostgresServer, dbtool: Dbtool, new_name: NewName)
             told.write_text("\n".join(history.log))
             if isinstance(error, Exception):
                 raise AssertionError(
-                    f"DBTOOL_TEST_SEED={seed} repeats it; all statements: {told}\n{error}\n" + "\n".join(history.log)
+                    f"DBTOOL_TEST_SEED={seed} repeats it; all statements: {told}\n{error}\n"
+                    + "\n".join(history.log)
                 ) from error
             raise
         finally:
@@ -107,7 +108,9 @@ def _taken(
     expected = dataclasses.replace(expected, sequences={})
     code, said = outcome(process)
     assert code == 0, said
-    (made,) = (one["id"] for one in dbtool.listed() if one["id"] not in before and one["status"] == "completed")
+    (made,) = (
+        one["id"] for one in dbtool.listed() if one["id"] not in before and one["status"] == "completed"
+    )
     return _metadata(dbtool.repository, made), expected
 
 

@@ -136,6 +136,11 @@ class ReaderPool:
             self._free.put(reader)
 
 
+def watermark_age(watermark: int) -> str:
+    """An SQL expression: how many transactions ago the one with that 64-bit number was."""
+    return f"(SELECT pg_catalog.age('{watermark & 0xFFFFFFFF}'::pg_catalog.xid))"
+
+
 class ChangeFinder:
     """Compares the tables of a snapshot with those of a base."""
 
@@ -153,7 +158,7 @@ class ChangeFinder:
         self._base = base
         self._counterparts = counterparts
         self._codec = codec
-        self._age = f"(SELECT pg_catalog.age('{watermark & 0xFFFFFFFF}'::pg_catalog.xid))"
+        self._age = watermark_age(watermark)
         self._frames: dict[int, list[int]] = defaultdict(list)
         for number, frame in enumerate(base.index.frames):
             if frame.kind is FrameKind.DATA and frame.table is not None:

@@ -142,6 +142,14 @@ def removed_blocks(
         )
 
 
+def emptied_views(names: Sequence[tuple[str, str]], codec: str) -> Block:
+    """Materialised views that are to be empty."""
+    text = "".join(
+        f"REFRESH MATERIALIZED VIEW {qualified(schema, name)} WITH NO DATA;\n" for schema, name in names
+    )
+    return Block(kind=FrameKind.REFRESH, text=text.encode(codec, "surrogateescape") + b"\n")
+
+
 def without_large_objects() -> Block:
     """All large objects go: they come whole."""
     text = b"SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata;\n\n"

@@ -10,12 +10,13 @@ from typing import Any
 from dbtool.archive.reader import ArchiveReader
 from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.postgres import after, diff_script, introspect, schema
-from dbtool.engines.postgres.changes import ChangeFinder, ReaderPool, TableChange, Taken
+from dbtool.engines.postgres.changes import ChangeFinder, ReaderPool, TableChange, Taken, watermark_age
 from dbtool.engines.postgres.diff_guide import differential_guide
-from dbtool.engines.postgres.dump import PostgresSource
+from dbtool.engines.postgres.dump import RELATIONS, PostgresSource
 from dbtool.engines.postgres.messages import readable_errors
 from dbtool.engines.postgres.plan import chunk_of, plan_ranges
 from dbtool.engines.postgres.quoting import quote_identifier
+from dbtool.engines.postgres.reinterpreted import reinterpreted_tables
 from dbtool.engines.postgres.schema_diff import Item, SchemaChange, compare_schemas
 from dbtool.engines.postgres.selection import partition_parents
 from dbtool.engines.postgres.time_changes import TimeChangeFinder, TimeColumn
@@ -276,6 +277,7 @@ class PostgresDifferential(PostgresSource):
             (table.schema, table.name): (number, table)
             for number, table in enumerate(self._base.index.tables)
         }
+        reinterpreted = reinterpreted_tables(self._held.session, watermark_age(self._watermark))
         found = {}
         for position, table in enumerate(self.tables):
             number, before = base.get((table.schema, table.name), (0, None))
@@ -287,6 +289,7 @@ class PostgresDifferential(PostgresSource):
                 and table.details["access_method"] == before.details["access_method"] == "heap"
                 and table.details.get("loaded_through") == before.details.get("loaded_through")
                 and not table.condition
+                and table.identity not in reinterpreted
             ):
                 found[position] = number
         return found
@@ -355,7 +358,7 @@ class PostgresDifferential(PostgresSource):
     def _after_data(self) -> Iterator[Block]:
         self._held.check()
         parts = self._schema.result()
-        chosen = {part.entry.oid: part.entry.number for part in parts}
+        chosen = {part.entry.oid: part.entry.number for part in parts if part.entry.class_oid == RELATIONS}
         sequences = introspect.sequences(self._held.control, quote_identifier)
         blocks = list(after.sequence_blocks(sequences, self._codec, self._numbers))
         acting = Block(kind=FrameKind.SEQUENCES, text=diff_script.closing_of_rows(self._aside))
@@ -364,6 +367,7 @@ class PostgresDifferential(PostgresSource):
             yield from after.large_object_blocks(self._held.session, self._codec, self._numbers)
         yield from schema.schema_blocks(self._created(), FrameKind.AFTER_DATA, self._codec)
         views = introspect.materialized_views(self._held.session)
+        yield from self._emptied_views({(view.schema, view.name) for view in views})
         yield from after.refresh_blocks(views, chosen, self._codec, self._numbers)
         reset = diff_script.database_reset(self._base.index.backup["database"], self.database, self._codec)
         if reset is not None:
@@ -372,6 +376,23 @@ class PostgresDifferential(PostgresSource):
         yield from schema.schema_blocks(self._created(), FrameKind.LAST, self._codec)
         yield diff_script.footer(self._key)
         self._held.check()
+
+    def _emptied_views(self, filled: set[tuple[str, str]]) -> Iterator[Block]:
+        """Views that the base fills and that are empty now. dbtool's own restore does not fill them."""
+        kept = {
+            (item.entry.schema, item.entry.name)
+            for item in self._items
+            if item.entry.kind == "MATERIALIZED VIEW" and item.number not in self._change.created
+        }
+        before = [
+            (item.schema, item.name)
+            for frame in self._base.index.frames
+            if frame.kind is FrameKind.REFRESH
+            for item in frame.objects
+        ]
+        names = [name for name in before if name in kept and name not in filled]
+        if names:
+            yield diff_script.emptied_views(names, self._codec)
 
     def table_details(self, table: int, rows: int) -> dict[str, Any]:
         """What the differential says of a table; `rows` are those that it holds itself."""

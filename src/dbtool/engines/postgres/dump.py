@@ -30,7 +30,7 @@ from dbtool.progress import Progress
 # pg_dump locks what is locked already: it waits only behind somebody who waits for us.
 _QUEUE_SECONDS = 2.0
 _SCHEMA_KINDS = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
-_RELATIONS = 1259  # the OID of pg_class, by which pg_dump says that an OID is a relation's
+RELATIONS = 1259  # the OID of pg_class, by which pg_dump says that an OID is a relation's
 
 
 class PostgresSource:
@@ -233,7 +233,7 @@ class PostgresSource:
     def _after_data(self) -> Iterator[Block]:
         self._held.check()
         parts = self._schema.result()
-        chosen = {part.entry.oid: part.entry.number for part in parts if part.entry.class_oid == _RELATIONS}
+        chosen = {part.entry.oid: part.entry.number for part in parts if part.entry.class_oid == RELATIONS}
         sequences = introspect.sequences(self._held.control, quote_identifier)
         if self._chosen is not None:
             sequences = [item for item in sequences if item.identity in chosen]

@@ -179,7 +179,8 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.
 ORDER BY n.nspname, c.relname
 """
 
-# Populated materialised views with those that they read, at any depth of views between.
+# Populated materialised views with those that they read, at any depth of views between. One that reads an
+# empty one cannot be filled.
 _MATERIALIZED_VIEWS_SQL = """
 WITH RECURSIVE reads AS (
     SELECT c.oid AS view, d.refobjid AS source
@@ -195,7 +196,10 @@ SELECT c.oid::bigint, n.nspname, c.relname,
        ARRAY(SELECT DISTINCT x.source::bigint FROM closure AS x JOIN pg_class AS s ON s.oid = x.source
              WHERE x.view = c.oid AND s.relkind = 'm')
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+WHERE c.relkind = 'm' AND c.relispopulated
+  AND NOT EXISTS (SELECT FROM closure AS x JOIN pg_class AS s ON s.oid = x.source
+                  WHERE x.view = c.oid AND s.relkind = 'm' AND NOT s.relispopulated)
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass
                     AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname

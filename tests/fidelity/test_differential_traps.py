@@ -1,0 +1,122 @@
+"""Changes that leave no mark where a differential looks first: on the rows, or in the schema's SQL."""
+
+from __future__ import annotations
+
+import pytest
+from tests.conftest import MakeDatabase, Sql
+from tests.fidelity.conftest import NewName
+from tests.fidelity.dbtool_runs import Dbtool
+from tests.fidelity.test_differential import check_chain, picture_of
+
+from dbtool.servers.postgres import PostgresServer
+
+START = """
+CREATE TABLE plain (id int PRIMARY KEY, note text);
+INSERT INTO plain SELECT n, 'note ' || n FROM generate_series(1, 500) AS n;
+CREATE TABLE named (id int PRIMARY KEY, what regclass, several regclass[]);
+INSERT INTO named SELECT n, 'plain'::regclass, ARRAY['plain'::regclass] FROM generate_series(1, 500) AS n;
+CREATE TYPE pair AS (a int, b text);
+CREATE TABLE paired (id int PRIMARY KEY, p pair, q pair[]);
+INSERT INTO paired SELECT n, ROW(n, 'x' || n)::pair, ARRAY[ROW(n, 'y' || n)::pair] FROM generate_series(1, 500) AS n;
+CREATE DOMAIN wrapped AS pair;
+CREATE TABLE wrapping (id int PRIMARY KEY, w wrapped);
+INSERT INTO wrapping SELECT n, ROW(n, 'z' || n)::pair FROM generate_series(1, 500) AS n;
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM plain;
+CREATE MATERIALIZED VIEW counted_again AS SELECT * FROM counted;
+CREATE MATERIALIZED VIEW empty_one AS SELECT count(*) AS n FROM plain WITH NO DATA;
+CREATE TABLE parted (id int PRIMARY KEY, note text) PARTITION BY RANGE (id);
+CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (0) TO (300);
+CREATE TABLE parted_high PARTITION OF parted FOR VALUES FROM (300) TO (900);
+INSERT INTO parted SELECT n, 'p' FROM generate_series(1, 500) AS n;
+CREATE FUNCTION twist() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.note := 'twisted'; RETURN NEW; END$$;
+CREATE TRIGGER twisting BEFORE INSERT OR UPDATE ON parted FOR EACH ROW EXECUTE FUNCTION twist();
+ALTER TABLE parted DISABLE TRIGGER twisting;
+CREATE TABLE amounts (id money PRIMARY KEY, at timestamptz, span interval, f float8, raw bytea);
+INSERT INTO amounts SELECT n::money, timestamptz '2024-03-31 00:00+00' + n * interval '1 h', n * interval '1 day 3 h',
+    n / 3.0, decode(md5(n::text), 'hex') FROM generate_series(1, 500) AS n;
+CREATE TABLE keyed (at timestamptz, raw bytea, n int, PRIMARY KEY (at, raw));
+INSERT INTO keyed SELECT timestamptz '2024-03-31 00:00+00' + n * interval '1 h', decode(md5(n::text), 'hex'), n
+FROM generate_series(1, 500) AS n;
+CREATE TABLE pointed (id int PRIMARY KEY);
+CREATE TABLE pointing (id int REFERENCES pointed ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO pointed SELECT generate_series(1, 300);
+INSERT INTO pointing SELECT generate_series(1, 300);
+"""
+
+CHANGES = {
+    "a column made anew": "ALTER TABLE plain DROP COLUMN note; ALTER TABLE plain ADD note text",
+    "a column made anew with other values": (
+        "ALTER TABLE plain DROP COLUMN note; ALTER TABLE plain ADD note text DEFAULT 'other'; "
+        "ALTER TABLE plain ALTER note DROP DEFAULT"
+    ),
+    "a column made anew on a part": (
+        "ALTER TABLE parted DROP COLUMN note; ALTER TABLE parted ADD note text DEFAULT 'other'; "
+        "ALTER TABLE parted ALTER note DROP DEFAULT"
+    ),
+    "columns swapped by name": (
+        "ALTER TABLE keyed DROP CONSTRAINT keyed_pkey; ALTER TABLE keyed ADD m int; ALTER TABLE keyed DROP COLUMN n; "
+        "ALTER TABLE keyed RENAME m TO n; ALTER TABLE keyed ADD PRIMARY KEY (at, raw)"
+    ),
+    "an attribute made anew": "ALTER TYPE pair DROP ATTRIBUTE b; ALTER TYPE pair ADD ATTRIBUTE b text",
+    "what a value names is renamed": "ALTER TABLE plain RENAME TO simple",
+    "what a value names is swapped": (
+        "ALTER TABLE plain RENAME TO x; ALTER TABLE pointed RENAME TO plain; ALTER TABLE x RENAME TO pointed"
+    ),
+    "what a value names is made anew": "CREATE TABLE plain2 (LIKE plain INCLUDING ALL); DROP MATERIALIZED VIEW "
+    "counted_again, counted, empty_one; DROP TABLE plain; ALTER TABLE plain2 RENAME TO plain",
+    "a view emptied": "REFRESH MATERIALIZED VIEW counted_again WITH NO DATA",
+    "views emptied": (
+        "REFRESH MATERIALIZED VIEW counted_again WITH NO DATA; REFRESH MATERIALIZED VIEW counted WITH NO DATA"
+    ),
+    "a view emptied that another one reads": "REFRESH MATERIALIZED VIEW counted WITH NO DATA",
+    "a view filled": "REFRESH MATERIALIZED VIEW empty_one",
+    "a trigger of a part": (
+        "ALTER TABLE parted_low ENABLE ALWAYS TRIGGER twisting; UPDATE parted SET note = 'q' WHERE id % 50 = 1"
+    ),
+    "settings of the database": (
+        "ALTER DATABASE {db} SET timezone = 'Asia/Kathmandu'; ALTER DATABASE {db} SET bytea_output = 'escape'; "
+        "ALTER DATABASE {db} SET intervalstyle = 'iso_8601'; ALTER DATABASE {db} SET datestyle = 'SQL, DMY'; "
+        "ALTER DATABASE {db} SET extra_float_digits = 0; DELETE FROM keyed WHERE n % 50 = 0; "
+        "UPDATE keyed SET at = at + interval '1 s' WHERE n % 50 = 1; DELETE FROM amounts WHERE f > 160"
+    ),
+    "a foreign key that waits": "DELETE FROM pointed WHERE id % 50 = 0; INSERT INTO pointed VALUES (1000)",
+    "an owner": "CREATE ROLE owner_of_traps; ALTER TABLE plain OWNER TO owner_of_traps; "
+    "ALTER MATERIALIZED VIEW counted OWNER TO owner_of_traps",
+    "a sequence that a column owns": "ALTER TABLE plain ADD s serial; ALTER TABLE plain DROP COLUMN s",
+    "statistics": "ALTER TABLE plain ALTER note SET STATISTICS 17; CREATE STATISTICS st ON id, note FROM plain",
+    "a publication": "CREATE PUBLICATION pub FOR TABLE plain; UPDATE plain SET note = 'r' WHERE id = 7",
+    "a table that no DELETE is allowed in": (
+        "ALTER TABLE plain DROP CONSTRAINT plain_pkey; CREATE UNIQUE INDEX plain_id ON plain (id); "
+        "UPDATE plain SET note = 'r' WHERE id = 7; CREATE PUBLICATION pub FOR TABLE plain"
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_roles_left(fidelity_server: PostgresServer, make_database: MakeDatabase, sql: Sql) -> object:
+    yield
+    with_role = [name for (name,) in sql(fidelity_server.connection(), "SELECT datname FROM pg_database")]
+    if sql(fidelity_server.connection(), "SELECT FROM pg_roles WHERE rolname = 'owner_of_traps'"):
+        for name in with_role:
+            if name not in ("template0", "template1"):
+                sql(fidelity_server.connection(name), "REASSIGN OWNED BY owner_of_traps TO postgres")
+        sql(fidelity_server.connection(), "DROP ROLE owner_of_traps")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_trap(
+    change: str,
+    fidelity_server: PostgresServer,
+    make_database: MakeDatabase,
+    dbtool: Dbtool,
+    new_name: NewName,
+    sql: Sql,
+) -> None:
+    source = make_database(fidelity_server)
+    sql(source, START)
+    dbtool.backup(source)
+    for statement in CHANGES[change].format(db=source.database).split("; "):
+        sql(source, statement)
+    differential = dbtool.backup(source, "differential", "backup", "-max-differential-ratio", "1000")
+    expected = picture_of(source, fidelity_server, new_name)
+    check_chain(differential, expected, fidelity_server, dbtool, new_name)
