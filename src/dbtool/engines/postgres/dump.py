@@ -247,6 +247,7 @@ class PostgresSource:
             yield from after.database_blocks(self.database, self._codec, self._numbers)
         yield from schema.schema_blocks(parts, FrameKind.LAST, self._codec)
         yield after.footer(self._key)
+        self._held.wait_until_durable()
         self._held.check()
 
     def restore_guide(self, main_name: str, index: ArchiveIndex, has_globals: bool) -> str:

@@ -38,11 +38,14 @@ FROM pg_database AS d JOIN pg_tablespace AS t ON t.oid = d.dattablespace
 WHERE d.datname = current_database()
 """
 
+# The control file learns of a promotion only with the next checkpoint, the names of WAL files at once.
 _SNAPSHOT_SQL = """
 SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
        {current_snapshot}()::text, pg_export_snapshot(),
        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END)::text,
-       (pg_control_checkpoint()).timeline_id
+       CASE WHEN pg_is_in_recovery()
+            THEN greatest((pg_control_checkpoint()).timeline_id, (pg_control_recovery()).min_recovery_end_timeline)
+            ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END
 """
 
 # Tables and partitioned tables that pg_dump would lock, but for those of extensions.
@@ -285,6 +288,18 @@ def take_snapshot(session: Session, version_number: int) -> Snapshot:
             "exported": exported,
         },
     )
+
+
+def is_flushed(session: Session, lsn: str) -> bool:
+    """Whether the server's WAL is on disk up to there; on a standby it always is."""
+    sql = f"SELECT CASE WHEN pg_is_in_recovery() THEN true ELSE pg_current_wal_flush_lsn() >= '{lsn}'::pg_lsn END"
+    return bool(_one(session, sql)[0])
+
+
+def wal_writer_delay_seconds(session: Session) -> float:
+    """How long the WAL writer sleeps between its rounds."""
+    sql = "SELECT setting::float8 / 1000 FROM pg_settings WHERE name = 'wal_writer_delay'"
+    return float(_one(session, sql)[0])
 
 
 def lockable_tables(session: Session) -> list[tuple[int, str, str, str]]:

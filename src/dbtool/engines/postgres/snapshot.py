@@ -66,6 +66,7 @@ class HeldSnapshot:
             if self._lock_all():
                 reach("locked")
                 oldest = activity.oldest_transaction(self.control)
+                self._taken = time.monotonic()
                 self.snapshot = introspect.take_snapshot(self.session, self.server.version_number)
                 self.snapshot.details.update(oldest)
                 self.tables = introspect.tables(self.session)
@@ -132,6 +133,18 @@ class HeldSnapshot:
         """Raise unless the transaction, and with it locks and snapshot, is still there."""
         with readable_errors("holding the snapshot"):
             self.session.execute("SELECT 1")
+
+    def wait_until_durable(self) -> None:
+        """Wait until every transaction that was over at the snapshot is in the WAL on disk.
+
+        Else, after a crash, the server gives the numbers of those that it lost to others, and a differential
+        takes the rows of these for older than the snapshot. The WAL writer needs three rounds at most for the
+        end of a transaction; what is not written by then belongs to none that was over.
+        """
+        patience = 3 * introspect.wal_writer_delay_seconds(self.control)
+        lsn = str(self.snapshot.details["lsn"])
+        while not introspect.is_flushed(self.control, lsn) and time.monotonic() < self._taken + patience:
+            time.sleep(0.02)
 
     def close(self) -> None:
         """Let go of everything."""
