@@ -125,17 +125,18 @@ def _take(
         deadline = work.clock + work.options.lock_timeout_seconds
         while True:
             progress.phase("snapshot")
-            source = open_source()
             try:
-                index = _write_archive(running, work, source, progress)
-                progress.phase("finish")
-                _write_companions(running, source, work.main_name, index)
-                break
+                source = open_source()
+                try:
+                    index = _write_archive(running, work, source, progress)
+                    progress.phase("finish")
+                    _write_companions(running, source, work.main_name, index)
+                    break
+                finally:
+                    source.close()
             except LockQueuedError:
                 if time.monotonic() > deadline:
                     raise
-            finally:
-                source.close()
         metadata = _metadata(running, index, source, work)
         running.complete(metadata)
     for note in (*metadata.warnings, *running.notes):

@@ -12,7 +12,7 @@ from dbtool.catalog import chain, index, names
 from dbtool.catalog.repository import Repository
 from dbtool.catalog.stored import StoredBackup
 from dbtool.engines.base import ByColumn, Engine
-from dbtool.errors import NeedsFullError, UsageError
+from dbtool.errors import NeedsFullError, UsageError, VerificationError
 from dbtool.model.backup import BackupType, Metadata, Method
 from dbtool.model.connection import Connection
 from dbtool.operations.backup import BackupOptions, logical_backup, logical_differential
@@ -83,13 +83,19 @@ def take(
     options: DifferentialOptions,
     progress: Progress,
 ) -> Metadata:
-    """Take the differential of `base`; `NeedsFullError` where that cannot be had as it was asked for."""
+    """Take the differential of `base`; `NeedsFullError` where that cannot be had as it was asked for,
+    `VerificationError` where the base turns out to be damaged."""
     by_column = None
     if options.method == "timestamp":
         if engine.name != "postgres":
             raise NeedsFullError("-method timestamp of MySQL and MariaDB is not there yet")
         by_column = ByColumn(options.column or "", options.only_changed)
-    return logical_differential(engine, connection, store, base, options, progress, by_column)
+    try:
+        return logical_differential(engine, connection, store, base, options, progress, by_column)
+    except VerificationError as error:
+        if base.folder in error.message:
+            error.hint = "the full that it builds upon is damaged: take a new full backup"
+        raise
 
 
 def choose_base(

@@ -190,6 +190,7 @@ class PostgresDifferential(PostgresSource):
 
     def chunks(self) -> Sequence[Chunk]:
         """Of tables that come whole all rows, of others those that changed."""
+        reach("schema-compared")
         with readable_errors("looking for changed rows"):
             ranges = plan_ranges(self._held.session, self.server, self.tables)
             finder = self._finder()
