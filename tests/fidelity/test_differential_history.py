@@ -27,7 +27,7 @@ from dbtool.storage.local import LocalStore
 
 CONTENT = """
 CREATE TABLE things (id int PRIMARY KEY, at timestamptz, note text);
-INSERT INTO things SELECT n, timestamptz '2024-03-31 00:00+00' + n * interval '7 min', 'note' FROM generate_series(1, 1000) AS n;
+INSERT INTO things SELECT n, timestamptz '2024-03-31 00:00+00' + n * interval '7 min', 'x' FROM generate_series(1, 1000) AS n;
 CREATE TABLE keyless (at timestamptz, what text);
 INSERT INTO keyless SELECT now(), 'x' FROM generate_series(1, 100);
 """
