@@ -290,18 +290,6 @@ def take_snapshot(session: Session, version_number: int) -> Snapshot:
     )
 
 
-def is_flushed(session: Session, lsn: str) -> bool:
-    """Whether the server's WAL is on disk up to there; on a standby it always is."""
-    sql = f"SELECT CASE WHEN pg_is_in_recovery() THEN true ELSE pg_current_wal_flush_lsn() >= '{lsn}'::pg_lsn END"
-    return bool(_one(session, sql)[0])
-
-
-def wal_writer_delay_seconds(session: Session) -> float:
-    """How long the WAL writer sleeps between its rounds."""
-    sql = "SELECT setting::float8 / 1000 FROM pg_settings WHERE name = 'wal_writer_delay'"
-    return float(_one(session, sql)[0])
-
-
 def lockable_tables(session: Session) -> list[tuple[int, str, str, str]]:
     """(OID, schema, name, kind) of all tables with rows, and of partitioned tables."""
     return session.execute(_LOCKABLE_SQL).fetchall()

@@ -33,6 +33,12 @@ _TABLES_A_STATEMENT = 500
 # deadlock_timeout, so that who wants our tables in another order is never made the victim.
 _PATIENCE_SECONDS = 0.5
 
+# On a standby all that is replayed is on disk.
+_IS_FLUSHED_SQL = """
+SELECT CASE WHEN pg_is_in_recovery() THEN true ELSE pg_current_wal_flush_lsn() >= %s::pg_lsn END,
+       (SELECT setting::float8 / 1000 FROM pg_settings WHERE name = 'wal_writer_delay')
+"""
+
 _BEGIN_SQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -141,9 +147,12 @@ class HeldSnapshot:
         takes the rows of these for older than the snapshot. The WAL writer needs three rounds at most for the
         end of a transaction; what is not written by then belongs to none that was over.
         """
-        patience = 3 * introspect.wal_writer_delay_seconds(self.control)
-        lsn = str(self.snapshot.details["lsn"])
-        while not introspect.is_flushed(self.control, lsn) and time.monotonic() < self._taken + patience:
+        lsn = self.snapshot.details["lsn"]
+        while True:
+            row = self.control.execute(_IS_FLUSHED_SQL, (lsn,)).fetchone()
+            is_flushed, delay_seconds = row or (False, 0.0)
+            if is_flushed or time.monotonic() > self._taken + 3 * delay_seconds:
+                return
             time.sleep(0.02)
 
     def close(self) -> None:
