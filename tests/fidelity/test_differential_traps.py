@@ -41,6 +41,20 @@ CREATE TABLE pointed (id int PRIMARY KEY);
 CREATE TABLE pointing (id int REFERENCES pointed ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO pointed SELECT generate_series(1, 300);
 INSERT INTO pointing SELECT generate_series(1, 300);
+CREATE TABLE published (id int NOT NULL UNIQUE, note text);
+INSERT INTO published SELECT n, 'p' FROM generate_series(1, 300) AS n;
+CREATE TABLE to_published (id int REFERENCES published (id));
+INSERT INTO to_published SELECT generate_series(1, 300);
+CREATE PUBLICATION early FOR TABLE published WITH (publish = 'insert, update, delete');
+CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
+CREATE TABLE loosely (k text COLLATE loose NOT NULL, note text);
+CREATE UNIQUE INDEX loosely_key ON loosely (k COLLATE "C");
+INSERT INTO loosely SELECT unnest(ARRAY['a', 'A']) || n, 'l' FROM generate_series(1, 300) AS n;
+CREATE TABLE audit (tag text);
+CREATE FUNCTION note_it() RETURNS event_trigger LANGUAGE plpgsql AS
+$$BEGIN IF TG_TAG !~ 'VIEW' THEN INSERT INTO public.audit VALUES (TG_TAG); END IF; END$$;
+CREATE EVENT TRIGGER noting ON ddl_command_end EXECUTE FUNCTION note_it();
+ALTER EVENT TRIGGER noting ENABLE ALWAYS;
 """
 
 CHANGES = {
@@ -80,6 +94,12 @@ CHANGES = {
         "UPDATE keyed SET at = at + interval '1 s' WHERE n % 50 = 1; DELETE FROM amounts WHERE f > 160"
     ),
     "a foreign key that waits": "DELETE FROM pointed WHERE id % 50 = 0; INSERT INTO pointed VALUES (1000)",
+    "an index stricter than its column": "DELETE FROM loosely WHERE k COLLATE \"C\" ~ '^A.*7$'; "
+    "UPDATE loosely SET note = 'm' WHERE k COLLATE \"C\" = 'a8'",
+    "rows that a publication guards": "TRUNCATE published, to_published; INSERT INTO published VALUES (5, 'five')",
+    "rows of another publication": "ALTER PUBLICATION early SET (publish = 'insert'); DELETE FROM to_published WHERE id < 9; "
+    "DELETE FROM published WHERE id < 9; ALTER PUBLICATION early SET (publish = 'insert, update, delete')",
+    "rows beside an event trigger": "DELETE FROM plain WHERE id < 9",
     "an owner": "CREATE ROLE owner_of_traps; ALTER TABLE plain OWNER TO owner_of_traps; "
     "ALTER MATERIALIZED VIEW counted OWNER TO owner_of_traps",
     "a sequence that a column owns": "ALTER TABLE plain ADD s serial; ALTER TABLE plain DROP COLUMN s",

@@ -22,15 +22,16 @@ _TERMINATOR = b"\\.\n"
 _GONE = "pg_temp.dbtool_removed_keys"
 
 _OPERATORS_SQL = """
-SELECT n.nspname, o.oprname FROM (
-    SELECT i.indclass::oid[] AS classes, i.indnkeyatts FROM pg_index AS i
+SELECT n.nspname, o.oprname, m.nspname, l.collname FROM (
+    SELECT i.indclass::oid[] AS classes, i.indcollation::oid[] AS collations, i.indnkeyatts FROM pg_index AS i
     WHERE i.indrelid = {identity} AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
       AND i.indexprs IS NULL
       AND ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, position)
                 JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                 WHERE k.position <= i.indnkeyatts ORDER BY k.position) = ARRAY[{names}]
     ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1) AS x,
-    unnest(x.classes) WITH ORDINALITY AS u (opclass, position)
+    unnest(x.classes, x.collations) WITH ORDINALITY AS u (opclass, sorted_by, position)
+LEFT JOIN pg_collation AS l ON l.oid = u.sorted_by LEFT JOIN pg_namespace AS m ON m.oid = l.collnamespace
 JOIN pg_opclass AS c ON c.oid = u.opclass
 JOIN pg_amop AS a ON a.amopfamily = c.opcfamily AND a.amopmethod = c.opcmethod AND a.amopstrategy = 3
                  AND a.amoplefttype = c.opcintype AND a.amoprighttype = c.opcintype
@@ -39,14 +40,23 @@ WHERE u.position <= x.indnkeyatts ORDER BY u.position
 """
 
 
-def key_operators(session: Any, table: Table, codec: str) -> list[str]:
-    """For each column of the table's key the operator by which its index calls two values equal."""
+def key_conditions(session: Any, table: Table, codec: str) -> list[str]:
+    """For each column of the table's key the condition by which its index calls the values of `kept` and `gone` equal.
+
+    The index may have another collation than the column, by which more values would be equal.
+    """
     names = ", ".join(f"{quote_literal(name)}::text" for name in table.key)
     query = _OPERATORS_SQL.format(identity=table.identity, names=names)
     rows = session.execute(query.encode(codec, "surrogateescape")).fetchall()
     if len(rows) != len(table.key):
         raise LookupError(f"the key of {table.qualified_name} has no index any more")
-    return [f"OPERATOR({quote_identifier(schema)}.{name})" for schema, name in rows]
+    return [
+        f"kept.{column} OPERATOR({quote_identifier(schema)}.{operator}) gone.{column}"
+        + (f" COLLATE {qualified(collation_schema, collation)}" if collation else "")
+        for column, (schema, operator, collation_schema, collation) in zip(
+            map(quote_identifier, table.key), rows, strict=True
+        )
+    ]
 
 
 def opening(statements: Sequence[bytes], aside: Sequence[Item], codec: str) -> Block:
@@ -111,7 +121,7 @@ def emptied(position: int, table: Table, is_referenced: bool, codec: str) -> Blo
 
 
 def removed_blocks(
-    position: int, table: Table, operators: Sequence[str], keys: IO[bytes], codec: str
+    position: int, table: Table, conditions: Sequence[str], keys: IO[bytes], codec: str
 ) -> Iterator[Block]:
     """The keys of rows that go, as frames that stand for themselves: each deletes those that it names."""
     columns = ", ".join(quote_identifier(name) for name in table.key)
@@ -120,10 +130,7 @@ def removed_blocks(
         f"CREATE TEMPORARY TABLE dbtool_removed_keys ON COMMIT DROP AS SELECT {columns} FROM ONLY {name} WITH NO DATA;\n"  # noqa: S608
         f"COPY {_GONE} ({columns}) FROM stdin;\n"
     ).encode(codec, "surrogateescape")
-    equal = " AND ".join(
-        f"kept.{quote_identifier(column)} {operator} gone.{quote_identifier(column)}"
-        for column, operator in zip(table.key, operators, strict=True)
-    )
+    equal = " AND ".join(conditions)
     suffix = _TERMINATOR + (
         f"ANALYZE {_GONE};\nDELETE FROM ONLY {name} AS kept USING {_GONE} AS gone WHERE {equal};\n"
         f"DROP TABLE {_GONE};\n\n"

@@ -118,12 +118,7 @@ class PostgresDifferential(PostgresSource):
             for part in parts
         ]
         base = self._base_items()
-        # Triggers and rules that fire whatever the session says, and event triggers, are out of the way meanwhile.
-        change = compare_schemas(base, items, self._codec, _acts_always)
-        if change.created or change.statements:
-            with_events = lambda item: _acts_always(item) or item.entry.kind == "EVENT TRIGGER"  # noqa: E731
-            change = compare_schemas(base, items, self._codec, with_events)
-        return change, items
+        return compare_schemas(base, items, self._codec, _acts_always), items
 
     def _base_items(self) -> list[Item]:
         found = []
@@ -155,9 +150,9 @@ class PostgresDifferential(PostgresSource):
                 is_referenced = table.identity in referenced
                 yield diff_script.emptied(position, table, is_referenced, self._codec)
             elif change.removed_keys is not None:
-                operators = diff_script.key_operators(self._held.control, table, self._codec)
+                conditions = diff_script.key_conditions(self._held.control, table, self._codec)
                 with change.removed_keys as keys:
-                    yield from diff_script.removed_blocks(position, table, operators, keys, self._codec)
+                    yield from diff_script.removed_blocks(position, table, conditions, keys, self._codec)
         reach("removed-written")
 
     def _created(self) -> list[schema.SchemaPart]:
@@ -413,6 +408,11 @@ class PostgresDifferential(PostgresSource):
 
 
 def _acts_always(item: Item) -> bool:
+    """Whether it must be out of the way meanwhile: triggers and rules that fire whatever the session says; event
+    triggers, for the script has DDL of its own; publications, which forbid DELETE where a table has no
+    replica identity."""
+    if item.entry.kind in ("EVENT TRIGGER", "PUBLICATION"):
+        return True
     return item.entry.kind in ("TRIGGER", "RULE") and _FIRES_ALWAYS.search(item.sql) is not None
 
 
