@@ -50,6 +50,12 @@ CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level1', deterministi
 CREATE TABLE loosely (k text COLLATE loose NOT NULL, note text);
 CREATE UNIQUE INDEX loosely_key ON loosely (k COLLATE "C");
 INSERT INTO loosely SELECT unnest(ARRAY['a', 'A']) || n, 'l' FROM generate_series(1, 300) AS n;
+CREATE TYPE mood AS ENUM ('a', 'b', 'c', 'd', 'e', 'f');
+CREATE TABLE hashed (id int, m mood) PARTITION BY HASH (m);
+CREATE TABLE hashed_0 PARTITION OF hashed FOR VALUES WITH (MODULUS 3, REMAINDER 0);
+CREATE TABLE hashed_1 PARTITION OF hashed FOR VALUES WITH (MODULUS 3, REMAINDER 1);
+CREATE TABLE hashed_2 PARTITION OF hashed FOR VALUES WITH (MODULUS 3, REMAINDER 2);
+INSERT INTO hashed SELECT n, (enum_range(NULL::mood))[1 + n % 6] FROM generate_series(1, 600) AS n;
 CREATE TABLE audit (tag text);
 CREATE FUNCTION note_it() RETURNS event_trigger LANGUAGE plpgsql AS
 $$BEGIN IF TG_TAG !~ 'VIEW' THEN INSERT INTO public.audit VALUES (TG_TAG); END IF; END$$;
@@ -100,6 +106,7 @@ CHANGES = {
     "rows of another publication": "ALTER PUBLICATION early SET (publish = 'insert'); DELETE FROM to_published WHERE id < 9; "
     "DELETE FROM published WHERE id < 9; ALTER PUBLICATION early SET (publish = 'insert, update, delete')",
     "rows beside an event trigger": "DELETE FROM plain WHERE id < 9",
+    "one part of many whose rows find their own": "ALTER TABLE hashed_1 SET (fillfactor = 70)",
     "an owner": "CREATE ROLE owner_of_traps; ALTER TABLE plain OWNER TO owner_of_traps; "
     "ALTER MATERIALIZED VIEW counted OWNER TO owner_of_traps",
     "a sequence that a column owns": "ALTER TABLE plain ADD s serial; ALTER TABLE plain DROP COLUMN s",

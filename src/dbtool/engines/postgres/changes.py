@@ -206,7 +206,7 @@ class ChangeFinder:
         for number in compared:
             if number not in small:
                 self._compare(number, changes[number], pool.run)
-        self._join_routed(changes)
+        self.join_routed(changes)
         return changes
 
     def _was_rewritten(self, number: int) -> bool:
@@ -221,7 +221,7 @@ class ChangeFinder:
             and self._has_comparable_keys(number)
         )
 
-    def _join_routed(self, changes: Sequence[TableChange]) -> None:
+    def join_routed(self, changes: Sequence[TableChange]) -> None:
         """Tables whose rows find their own partition when they are loaded are emptied together, so they
         come together."""
         groups: dict[tuple[str, ...], list[TableChange]] = defaultdict(list)

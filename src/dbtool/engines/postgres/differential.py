@@ -193,6 +193,7 @@ class PostgresDifferential(PostgresSource):
                 self._changes = finder.find(pool, ranges, self._progress)
             self._change, self._items = self._compared.result()
             self._take_new_tables_whole()
+            finder.join_routed(self._changes)
             if isinstance(finder, TimeChangeFinder):
                 self.warnings += finder.warnings
             self._takes_large_objects = self._have_large_objects_changed(finder)
