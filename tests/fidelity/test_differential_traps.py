@@ -106,7 +106,8 @@ CHANGES = {
     "rows of another publication": "ALTER PUBLICATION early SET (publish = 'insert'); DELETE FROM to_published WHERE id < 9; "
     "DELETE FROM published WHERE id < 9; ALTER PUBLICATION early SET (publish = 'insert, update, delete')",
     "rows beside an event trigger": "DELETE FROM plain WHERE id < 9",
-    "one part of many whose rows find their own": "ALTER TABLE hashed_1 SET (fillfactor = 70)",
+    "parts whose rows find their own": "DELETE FROM hashed WHERE id % 50 = 0; INSERT INTO hashed VALUES (1000, 'a')",
+    "a whole whose rows find their part": "ALTER TABLE hashed ADD CHECK (id > 0)",
     "an owner": "CREATE ROLE owner_of_traps; ALTER TABLE plain OWNER TO owner_of_traps; "
     "ALTER MATERIALIZED VIEW counted OWNER TO owner_of_traps",
     "a sequence that a column owns": "ALTER TABLE plain ADD s serial; ALTER TABLE plain DROP COLUMN s",
@@ -147,3 +148,15 @@ def test_a_trap(
     differential = dbtool.backup(source, "differential", "backup", "-max-differential-ratio", "1000")
     expected = picture_of(source, fidelity_server, new_name)
     check_chain(differential, expected, fidelity_server, dbtool, new_name)
+
+
+def test_a_part_whose_rows_find_their_own_is_redefined(
+    fidelity_server: PostgresServer, make_database: MakeDatabase, dbtool: Dbtool, sql: Sql
+) -> None:
+    source = make_database(fidelity_server)
+    sql(source, START)
+    dbtool.backup(source)
+    sql(source, "ALTER TABLE hashed_1 SET (fillfactor = 70)")
+    made = dbtool.backup(source, "differential", "backup")
+    reason = "public.hashed_1, a part of hashed by the hash of an enum, was redefined"
+    assert made["options"]["differential_refused"] == reason

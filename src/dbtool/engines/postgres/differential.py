@@ -300,6 +300,18 @@ class PostgresDifferential(PostgresSource):
         made_extensions = any(
             item.entry.kind == "EXTENSION" and item.number in self._change.created for item in self._items
         )
+        made = {
+            (item.entry.schema, item.entry.name)
+            for item in self._items
+            if item.entry.kind == "TABLE" and item.number in self._change.created
+        }
+        for table in self.tables:
+            root = table.details.get("loaded_through")
+            if root and self._is_new(table) and tuple(root) not in made:
+                # It is attached behind the rows, and they would not find it.
+                raise NeedsFullError(
+                    f"{table.schema}.{table.name}, a part of {root[1]} by the hash of an enum, was redefined"
+                )
         return {
             position
             for position, table in enumerate(self.tables)

@@ -168,7 +168,7 @@ class TimeChangeFinder(ChangeFinder):
                         parent, changes[parent], run
                     ):
                         self._take_whole(parent, changes[parent], _UNSEEN)
-        self._join_routed(changes)
+        self.join_routed(changes)
         for number, change in enumerate(changes):
             if change.taken is not before[number]:
                 if self._lost[number]:
