@@ -53,7 +53,8 @@ class Keyed:
         return (b"\t" if self.text_format == "copy" else b",").join(row)
 
     def key_of(self, row: list[bytes]) -> bytes:
-        return self.row_text([row[field] for field in self.key])
+        """Of no fields: then the whole row is its key."""
+        return self.row_text([row[field] for field in self.key] if self.key else row)
 
     def text(self, left_out: Iterable[bytes] = ()) -> bytes:
         """The text, without the rows that have these keys."""
@@ -78,7 +79,7 @@ def keyed_tables(draw: st.DrawFn, text_format: str | None = None) -> Keyed:
     field = _COPY_FIELD if chosen == "copy" else _INSERT_FIELD
     rows = st.lists(st.lists(field, min_size=width, max_size=width), min_size=1, max_size=8)
     statements = draw(st.lists(st.tuples(st.sampled_from(_HEADS), rows), max_size=5))
-    key = draw(st.lists(st.integers(0, width - 1), min_size=1, max_size=4))
+    key = draw(st.lists(st.integers(0, width - 1), max_size=4))
     return Keyed(chosen, tuple(key), statements)
 
 

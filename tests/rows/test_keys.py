@@ -52,7 +52,7 @@ def test_hashes_are_those_of_the_keys(table: Keyed) -> None:
     assert key_hashes(text, table.key, table.text_format) == expected
     assert key_hashes(memoryview(b"x" + text)[1:], table.key, table.text_format) == expected
     tally = tally_lines if table.text_format == "copy" else tally_inserts
-    assert tally(text, table.key)[2] == sum(array("Q", expected)) & MASK
+    assert tally(text, table.key)[2 if table.key else 1] == sum(array("Q", expected)) & MASK
 
 
 @CALM
@@ -80,7 +80,21 @@ def test_rows_by_their_keys(table: Keyed, data: st.DataObject, exact: bool) -> N
         assert (whole is given_text) == (not taken)
         assert isinstance(whole, bytes) == (bool(taken) or given_text is text)
     tally = tally_lines if table.text_format == "copy" else tally_inserts
-    assert tally(bytes(whole), table.key) == expected[:3]
+    assert tally(bytes(whole), table.key) == (*expected[:2], expected[2] if table.key else 0)
+
+
+@CALM
+@given(table=keyed_tables(), data=st.data())
+def test_rows_are_seen_in_passing(table: Keyed, data: st.DataObject) -> None:
+    keys = [table.key_of(row) for row in table.rows]
+    chosen = data.draw(st.lists(st.sampled_from(keys), max_size=5)) if keys else []
+    found, seen = a_set(table, chosen, exact=data.draw(st.booleans())), rows.KeySet()
+    arguments = (table.text(), table.key, table.text_format)
+    assert found.without(*arguments, seen) == found.without(*arguments, None) == found.without(*arguments)
+    assert len(seen) == len(set(keys))
+    assert difference(hashes_of(keys), seen) == b""
+    with pytest.raises(ValueError, match="another set"):
+        found.without(*arguments, found)
 
 
 def test_statements_stay_whole() -> None:
@@ -274,8 +288,6 @@ def test_malformed_text_fails_alike_in_both(table: Keyed, data: st.DataObject) -
 def test_arguments_that_cannot_be() -> None:
     found = rows.KeySet(0)
     for work in (key_hashes, found.absent_keys, found.present_keys, found.without):
-        with pytest.raises(ValueError, match="one field"):
-            work(b"a\n", (), "copy")
         with pytest.raises(ValueError, match="copy or insert"):
             work(b"a\n", (0,), "binary")
         for key in [(-1,), (1664,), tuple(range(33))]:

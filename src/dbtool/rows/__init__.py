@@ -153,7 +153,8 @@ def key_hashes(text: Any, key: tuple[int, ...], text_format: str) -> bytes:
     """The hashes of the rows' keys, in the rows' order, 8 bytes each in the machine's byte order.
 
     `text` is whole rows: COPY's lines ("copy") or the archive's INSERT statements ("insert"). `key`
-    holds the positions of the key's fields. Raises ValueError on malformed text, and without a key.
+    holds the positions of the key's fields; if it is empty, the whole row is its key. Raises ValueError
+    on malformed text.
     """
     hashes: bytes = _keys().key_hashes(text, key, text_format)
     return hashes

@@ -280,11 +280,51 @@ static void pass_insert_row(Rest *rest, const unsigned char *first, const ReadRo
         put(&rest->output, ";\n", 2);
 }
 
+/* The set behind the three other arguments, and these; none if there is none. -1 with an exception. */
+static int take_seen(KeySet *self, PyObject **args, KeySet **seen)
+{
+    *seen = NULL;
+    if (PyTuple_GET_SIZE(*args) == 4) {
+        PyObject *last = PyTuple_GET_ITEM(*args, 3);
+        if (last != Py_None && !PyObject_TypeCheck(last, &KeySetType)) {
+            PyErr_SetString(PyExc_TypeError, "what is seen goes into a KeySet");
+            return -1;
+        }
+        if (last == (PyObject *)self) {
+            PyErr_SetString(PyExc_ValueError, "what is seen goes into another set");
+            return -1;
+        }
+        *seen = last == Py_None ? NULL : (KeySet *)last;
+        *args = PyTuple_GetSlice(*args, 0, 3);
+        return *args == NULL ? -1 : 0;
+    }
+    Py_INCREF(*args);
+    return 0;
+}
+
+/* Add the keys of rows that were read. */
+static int add_seen(KeySet *seen, const RowReader *reader, int count)
+{
+    uint64_t hashes[BATCH_ROWS];
+    for (int i = 0; i < count; i++)
+        hashes[i] = reader->rows[i].key_hash;
+    pthread_rwlock_wrlock(&seen->lock);
+    int status = take_kind(&seen->table, KEYS_HASHES);
+    if (status == 0)
+        status = add_hashes(&seen->table, (const unsigned char *)hashes, (size_t)count);
+    pthread_rwlock_unlock(&seen->lock);
+    return status;
+}
+
 static PyObject *keyset_without(KeySet *self, PyObject *args)
 {
     Py_buffer view;
     PyObject *text;
+    KeySet *seen;
+    if (take_seen(self, &args, &seen) < 0)
+        return NULL;
     RowReader *reader = open_reader(args, &view, &text);
+    Py_DECREF(args);
     if (reader == NULL)
         return NULL;
     PyObject *left = PyBytes_FromStringAndSize(NULL, view.len); /* its memory costs nothing until it is used */
@@ -300,10 +340,12 @@ static PyObject *keyset_without(KeySet *self, PyObject *args)
     pthread_rwlock_rdlock(&self->lock);
     status = check_kind(&self->table, reader->is_insert);
     while (status == 0 && (count = read_rows(reader, &self->table)) > 0) {
+        if (seen != NULL && (status = add_seen(seen, reader, count)) < 0)
+            break;
         for (int i = 0; i < count; i++) {
             const ReadRow *read = &reader->rows[i];
             int is_taken = has_key(&self->table, read->key_hash, read->key, read->key_length);
-            uint64_t hash = xxh64(read->row, read->length, 0);
+            uint64_t hash = reader->tally.key_count ? xxh64(read->row, read->length, 0) : read->key_hash;
             if (is_taken) {
                 taken_rows++;
                 taken_digest += hash;
@@ -347,7 +389,7 @@ static PyMethodDef keyset_methods[] = {
     {"present_keys", (PyCFunction)keyset_present_keys, METH_VARARGS,
      "present_keys(text, key, format): (lines of the keys that are in the set, how many)."},
     {"without", (PyCFunction)keyset_without, METH_VARARGS,
-     "without(text, key, format): the text without the rows whose keys are in the set, and what was counted."},
+     "without(text, key, format, seen=None): the text without the rows whose keys are in the set, and what was counted."},
     {NULL, NULL, 0, NULL},
 };
 

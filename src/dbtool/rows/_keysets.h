@@ -47,10 +47,6 @@ static inline RowReader *open_reader(PyObject *args, Py_buffer *view, PyObject *
     memset(&reader->inserts, 0, sizeof(reader->inserts));
     reader->is_insert = is_insert;
     int status = tally_set_key(&reader->tally, key, is_insert ? MOST_COLUMNS : MAX_FIELDS, is_insert ? ',' : '\t');
-    if (status == 0 && reader->tally.key_count == 0) {
-        PyErr_SetString(PyExc_ValueError, "a key has at least one field");
-        status = -1;
-    }
     if (status < 0 || PyObject_GetBuffer(*text, view, PyBUF_SIMPLE) < 0) {
         free(reader);
         return NULL;

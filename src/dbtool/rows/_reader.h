@@ -63,7 +63,10 @@ static int read_rows(RowReader *reader, const KeyTable *table)
     while (count < BATCH_ROWS && used < BATCH_SCRATCH && reader->inserts.in < reader->inserts.end) {
         ReadRow *read = &reader->rows[count++];
         int status = reader->is_insert ? read_insert_row(reader, read) : read_line(reader, read);
-        if (status == 0)
+        if (status == 0 && reader->tally.key_count == 0) { /* the whole row is the key */
+            read->key = read->row;
+            read->key_length = read->length;
+        } else if (status == 0)
             status = key_text(&reader->tally, read->row, reader->starts, reader->ends, used, &read->key, &read->key_length);
         if (status < 0)
             return status;

@@ -4,8 +4,8 @@ Both give the same bytes, the same numbers and the same errors; the same tests r
 C part keeps a set in flat memory.
 
 Text is COPY's lines ("copy") or the archive's INSERT statements ("insert"), whole rows without what
-stands around them. A key's text is that of docs/format.md, its hash is XXH64 with seed 0. Hashes in
-bytes have 8 bytes each, in the machine's byte order.
+stands around them. A key's text is that of docs/format.md, its hash is XXH64 with seed 0; where no
+positions of a key are given, the whole row is its key. Hashes in bytes have 8 bytes each, in the machine's byte order.
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ def _check_format(text_format: str) -> None:
 def _rows(text: bytes, key: tuple[int, ...], text_format: str) -> Iterator[_Row]:
     _check_format(text_format)
     pure.check_key(key, _MOST_FIELDS[text_format])
-    if not key:
-        raise ValueError("a key has at least one field")
     return _lines(text, key) if text_format == "copy" else _insert_rows(text, key)
 
 
@@ -53,7 +51,7 @@ def _lines(text: bytes, key: tuple[int, ...]) -> Iterator[_Row]:
         end = text.find(b"\n", start)
         if end < 0:
             raise ValueError("the last row has no end")
-        yield _Row(start, end, pure.key_text(text[start:end], key))
+        yield _Row(start, end, pure.key_text(text[start:end], key) if key else text[start:end])
         start = end + 1
 
 
@@ -62,13 +60,13 @@ def _insert_rows(text: bytes, key: tuple[int, ...]) -> Iterator[_Row]:
     while after < len(text):
         before = after
         literals, end, after = pure_packets.row_at(text, before)
-        if max(key) >= len(literals):
+        if max(key, default=-1) >= len(literals):
             raise ValueError(pure_packets.TOO_FEW_FIELDS)
         start = literals[0].start()
         yield _Row(
             start,
             end,
-            b",".join(literals[field][0] for field in key),
+            b",".join(literals[field][0] for field in key) if key else text[start:end],
             text[before : start - 1],
             text[end:after] == b");\n",
         )
@@ -170,21 +168,26 @@ class KeySet:
         return self._lines(text, key, text_format, wanted=True)
 
     def without(
-        self, text: Any, key: tuple[int, ...], text_format: str, /
+        self, text: Any, key: tuple[int, ...], text_format: str, seen: KeySet | None = None, /
     ) -> tuple[Any, int, int, int, int, int]:
         """(text without those rows whose keys are in the set, rows left, their digest, their key
         digest, rows taken out, their digest).
 
         INSERT statements stay whole; those that lose all of their rows are not there any more. If
         nothing is taken out, the text is the very object that was given, whatever its type; else it
-        is bytes. Raises ValueError as `absent_keys`.
+        is bytes. Another set, `seen`, is given the hashes of all the rows' keys. Raises ValueError as
+        `absent_keys`.
         """
+        if seen is self:
+            raise ValueError("what is seen goes into another set")
         data = bytes(text)
         left = bytearray()
         rows = digest = key_digest = taken_rows = taken_digest = 0
         head = b""
         for row in self._of_format(_rows(data, key, text_format), text_format):
             head = row.statement or head
+            if seen is not None:
+                seen.add(array("Q", [xxhash.xxh64_intdigest(row.key)]).tobytes())
             line = data[row.start : row.end]
             if self._has(row.key):
                 taken_rows += 1
