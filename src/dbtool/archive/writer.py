@@ -33,6 +33,7 @@ class PackedFrame:
     bounds: tuple[str, str] | None
     objects: tuple[SchemaObject, ...]
     keys: bytes = b""  # a skippable frame, or nothing
+    part: str = ""
 
 
 def pack(block: Block, level: int) -> PackedFrame:
@@ -51,6 +52,7 @@ def pack(block: Block, level: int) -> PackedFrame:
         prefix_bytes=block.prefix_bytes,
         suffix_bytes=block.suffix_bytes,
         bounds=block.bounds,
+        part=block.part,
         objects=block.objects,
         keys=keys if len(keys) * _MOST_KEYS_SHARE <= len(data) else b"",
     )
@@ -86,6 +88,7 @@ class ArchiveWriter:
                 prefix_bytes=packed.prefix_bytes,
                 suffix_bytes=packed.suffix_bytes,
                 bounds=packed.bounds,
+                part=packed.part,
                 objects=packed.objects,
                 keys_bytes=len(packed.keys),
             )

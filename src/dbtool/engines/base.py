@@ -53,6 +53,7 @@ class Chunk:
     statement: bytes
     bounds: tuple[str, str] | None = None
     formats: tuple[int, ...] = ()
+    part: str = ""  # of a table that is read by its partitions: which
 
 
 class LockQueuedError(BusyError):

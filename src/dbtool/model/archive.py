@@ -64,6 +64,7 @@ class Block:
     prefix_bytes: int = 0  # of the statement before the rows
     suffix_bytes: int = 0  # of the terminator behind them
     bounds: tuple[str, str] | None = None  # from where to where in the table; "" is open
+    part: str = ""  # of a table that is read by its partitions: which, as SQL names them
     objects: tuple[SchemaObject, ...] = ()
     packed_keys: _Bytes = b""  # of all rows, if that can be: see rows.pack_integers
 
@@ -83,6 +84,7 @@ class Frame:
     prefix_bytes: int = 0
     suffix_bytes: int = 0
     bounds: tuple[str, str] | None = None
+    part: str = ""
     objects: tuple[SchemaObject, ...] = ()
     keys_bytes: int = 0  # of the skippable frame behind it that holds the keys of its rows; 0: there is none
 

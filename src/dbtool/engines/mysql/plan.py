@@ -6,7 +6,7 @@ partitions is cut into these first. A table without such an index is read in one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,18 +34,31 @@ class Planned:
     compared: int = 0  # how many columns of the key the edges of its table or partition name
 
 
-def plan_chunks(session: Session, tables: Sequence[TableFacts]) -> list[Planned]:
-    """All chunks of all tables, the largest first. Raises what the driver raises."""
-    planned = [item for number, facts in enumerate(tables) for item in _of_table(session, number, facts)]
+def plan_chunks(
+    session: Session, tables: Sequence[TableFacts], wanted: Collection[int] | None = None
+) -> list[Planned]:
+    """All chunks of all tables, or of those at the positions `wanted`; the largest first. Raises what the
+    driver raises."""
+    numbers = range(len(tables)) if wanted is None else sorted(wanted)
+    planned = [item for number in numbers for item in _of_table(session, number, tables[number])]
     planned.sort(key=lambda item: -item.chunk.size_bytes)
     return planned
 
 
 def source_of(table: Table, partitions: Sequence[Partition] = ()) -> str:
     """The table as it stands behind FROM, with all its history, or only some of its partitions."""
-    names = ", ".join(quote_identifier(partition.name) for partition in partitions)
-    part = f" PARTITION ({names})" if names else ""
-    return qualified(table.schema, table.name) + part + str(table.details.get("from_suffix", ""))
+    return source_of_part(table, part_of(partitions))
+
+
+def part_of(partitions: Sequence[Partition]) -> str:
+    """Partitions as SQL names them; nothing for the whole table."""
+    return ", ".join(quote_identifier(partition.name) for partition in partitions)
+
+
+def source_of_part(table: Table, part: str) -> str:
+    """The same, with the partitions as `part_of` names them."""
+    only = f" PARTITION ({part})" if part else ""
+    return qualified(table.schema, table.name) + only + str(table.details.get("from_suffix", ""))
 
 
 def select_statement(facts: TableFacts, source: str, where: str, in_order: bool) -> str:
@@ -83,7 +96,11 @@ def _of_table(session: Session, number: int, facts: TableFacts) -> Iterator[Plan
             statement = select_statement(facts, source, where, in_order)
             bounds = (", ".join(low or ()), ", ".join(high or ())) if edges else None
             chunk = Chunk(
-                number, size // (len(edges) + 1), statement.encode("utf-8", "surrogateescape"), bounds
+                number,
+                size // (len(edges) + 1),
+                statement.encode("utf-8", "surrogateescape"),
+                bounds,
+                part=part_of(partitions),
             )
             yield Planned(chunk, source, where, compared)
 

@@ -126,6 +126,7 @@ class MysqlReader:
                     key_digest=stream.key_digest,
                     prefix_bytes=len(HEAD),
                     bounds=chunk.bounds,
+                    part=chunk.part,
                 )
         if must_ask and (finding := check.ask(self._session, planned.source, planned.condition)):
             self._work.found_invalid(facts, finding)
