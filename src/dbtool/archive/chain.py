@@ -129,7 +129,8 @@ class ChainReader:
             if frame.kind is FrameKind.REMOVED and frame.table is not None and frame.rows:
                 keys = self._removed.setdefault(frame.table, rows.KeySet(frame.rows))
                 text = self._differential.read(number)
-                keys.add_keys(memoryview(text)[frame.prefix_bytes : len(text) - frame.suffix_bytes])
+                written = memoryview(text)[frame.prefix_bytes : len(text) - frame.suffix_bytes]
+                keys.add_keys(self._key_lines(written, len(self._keys[frame.table])), self._format)
                 counts[frame.table] += frame.rows
         for position, table in enumerate(self._tables):
             expected = table.details["differential"]["removed"]
@@ -138,6 +139,15 @@ class ChainReader:
                     f"{self.name}: {expected} keys of {table.schema}.{table.name} were removed, "
                     f"{counts[position]} stand in the archive"
                 )
+
+    def _key_lines(self, written: memoryview, fields: int) -> Any:
+        """The keys of a frame as `KeySet.add_keys` takes them. Raises `VerificationError`."""
+        if self._format == "copy":
+            return written
+        try:
+            return rows.KeySet().absent_keys(written, tuple(range(fields)), self._format)[0]
+        except ValueError as error:
+            raise VerificationError(f"{self.name}: removed keys are not in their grammar: {error}") from None
 
     # ---- reading -------------------------------------------------------------------------------
 

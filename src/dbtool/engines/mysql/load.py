@@ -114,7 +114,10 @@ class MysqlLoader:
     def run(self, task: Task, texts: Mapping[int, bytes], idle: int) -> None:
         """Load a frame of rows, or make schema objects."""
         if task.frame is not None:
-            self._load(self._index.frames[task.frame], texts[task.frame])
+            text = texts[task.frame]
+            self._load(
+                self._index.frames[task.frame], text
+            )  # how many rows are left is known when it was read
         for frame, item in task.objects:
             self._raise_if_stopped()
             if self._is_set_for_rows:
