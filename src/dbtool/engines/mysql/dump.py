@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from dbtool.engines.base import Chunk, SourceOptions
+from dbtool.engines.base import Chunk, Reader, SourceOptions
 from dbtool.engines.buckets import bucket_bytes
 from dbtool.engines.mysql import after, code, history, introspect, rights, server_state
 from dbtool.engines.mysql.connect import connect, dump_session_settings
@@ -164,17 +164,22 @@ class MysqlSource:
 
     # ---- schema --------------------------------------------------------------------------------
 
-    def _header(self, guard: str = "") -> Block:
-        keyless = any(
+    def _header(self, guard: str = "", *, makes_keyless_tables: bool = False) -> Block:
+        keyless = makes_keyless_tables or any(
             "PRIMARY KEY" not in part.text for part in self._objects.parts if part.item.kind == "TABLE"
         )
         return after.header(
             self.database["name"], self._held.flavour.label, keyless, self._has_history, guard
         )
 
+    @property
+    def _guard(self) -> str:
+        """What ends the script where it must not run."""
+        return history.guard(self._end_of_time) if self._has_history else ""
+
     def before_data(self) -> Iterator[Block]:
         """The header, sequences and tables."""
-        yield self._header(history.guard(self._end_of_time) if self._has_history else "")
+        yield self._header(self._guard)
         yield from after.blocks(self._objects.parts, FrameKind.BEFORE_DATA)
 
     def schema_sql(self) -> bytes:
@@ -192,9 +197,13 @@ class MysqlSource:
 
     def chunks(self) -> Sequence[Chunk]:
         """All chunks, the largest tables first; before them those of tables that stay locked until then."""
+        return self._chunks_of(None)
+
+    def _chunks_of(self, tables: Collection[int] | None) -> list[Chunk]:
+        """The chunks of all tables, or of those at these positions."""
         self._users()
         with readable_errors("planning the reading of rows"):
-            planned = plan_chunks(self._held.session, self._facts)
+            planned = plan_chunks(self._held.session, self._facts, tables)
         self._locked = frozenset(
             number
             for number, table in enumerate(self.tables)
@@ -250,13 +259,13 @@ class MysqlSource:
                 self._buckets[table] = bytearray(bucket_bytes(self.tables[table]))
             return self._buckets[table]
 
-    def open_reader(self) -> MysqlReader:
+    def open_reader(self) -> Reader:
         """A connection in the shared snapshot; where there is only one, readers take turns."""
         if not self._held.is_shared:
             return self.leftover_reader()
         return MysqlReader(self._held.take_session(), self, self._held.give_back)
 
-    def leftover_reader(self) -> MysqlReader:
+    def leftover_reader(self) -> Reader:
         """The holder's own connection."""
         return MysqlReader(self._held.session, self, lambda _: None, self._turn)
 
@@ -268,6 +277,14 @@ class MysqlSource:
 
     def after_data(self) -> Iterator[Block]:
         """Sequences, indexes, foreign keys, routines, views, triggers, events, the footer."""
+        values = self._sequence_values()
+        yield from after.blocks(values, FrameKind.SEQUENCES)
+        yield from after.blocks(self._objects.parts, FrameKind.AFTER_DATA)
+        yield from after.blocks(self._objects.parts, FrameKind.LAST)
+        yield after.footer(self._has_history)
+
+    def _sequence_values(self) -> list[after.Part]:
+        """Where sequences stand; asked when all rows have been read, which is looked at as well."""
         reach("rows-read")
         if self._users().result() is None:
             self.warnings.append(self._globals_note)
@@ -279,10 +296,7 @@ class MysqlSource:
             history_now = server_state.history_length(self._held.session, self._held.flavour)
         if warning := server_state.history_warning(self._history, history_now):
             self.warnings.append(warning)
-        yield from after.blocks(values, FrameKind.SEQUENCES)
-        yield from after.blocks(self._objects.parts, FrameKind.AFTER_DATA)
-        yield from after.blocks(self._objects.parts, FrameKind.LAST)
-        yield after.footer(self._has_history)
+        return values
 
     def schema_objects(self) -> Sequence[tuple[FrameKind, SchemaObject]]:
         """Nothing: it is in the script."""

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dbtool.engines.mysql.messages import readable_errors
-from dbtool.errors import NeedsFullError
 from dbtool.model.connection import Connection
 
 if TYPE_CHECKING:
     from dbtool.archive.reader import ArchiveReader
     from dbtool.engines.base import SourceOptions, TargetOptions
+    from dbtool.engines.mysql.differential import MysqlDifferential
     from dbtool.engines.mysql.dump import MysqlSource
     from dbtool.engines.mysql.session import MysqlSession
     from dbtool.engines.mysql.target import MysqlTarget
@@ -33,14 +33,13 @@ class MysqlEngine:
             return MysqlSource(connection, options, progress)
 
     def open_differential(
-        self,
-        connection: Connection,  # noqa: ARG002
-        base: ArchiveReader,  # noqa: ARG002
-        options: SourceOptions,  # noqa: ARG002
-        progress: Progress,  # noqa: ARG002
-    ) -> MysqlSource:
-        """None yet."""
-        raise NeedsFullError("differentials of MySQL and MariaDB are not there yet")
+        self, connection: Connection, base: ArchiveReader, options: SourceOptions, progress: Progress
+    ) -> MysqlDifferential:
+        """Take locks and snapshot, and see whether the schemas can be compared."""
+        from dbtool.engines.mysql.differential import MysqlDifferential
+
+        with readable_errors("looking at the database"):
+            return MysqlDifferential(connection, options, progress, base)
 
     @contextmanager
     def open_sources(

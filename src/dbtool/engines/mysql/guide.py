@@ -7,6 +7,7 @@ from typing import Any
 from dbtool.engines.mysql.quoting import quote_identifier
 from dbtool.text import printable, shell_word
 
+CLIENT_OPTIONS = "--comments --binary-mode --default-character-set=utf8mb4 --max-allowed-packet=1G"
 _MEBIBYTE = 1 << 20
 
 
@@ -26,9 +27,7 @@ def restore_guide(
     client = "mariadb" if is_mariadb else "mysql"
     file = shell_word(main_name if not main_name.startswith("-") else f"./{main_name}")
     what = "Some tables" if is_partial else "A full logical backup"
-    create = f"CREATE DATABASE {quote_identifier(name)} CHARACTER SET {database['encoding']} COLLATE {database['collation']}"
-    packet = max(16, -(-largest_statement // _MEBIBYTE) + 1)
-    options = "--comments --binary-mode --default-character-set=utf8mb4 --max-allowed-packet=1G"
+    packet = packet_mebibytes(largest_statement)
     return f"""# Restoring {printable(backup["id"])}
 
 {what} of the {label} database {printable(quote_identifier(name))}, as it was at {backup["snapshot"]["time"]}.
@@ -45,17 +44,17 @@ again, and on MariaDB what MariaDB knows.)
 1. Users belong to the server, not to the database. {_users_sentence(client, has_globals)}
 2. Make an empty database like the original:
 
-       {client} -e {shell_word(create)}
+       {client} -e {shell_word(create_statement(database))}
 
 3. Run the script in it. It stops at the first error, and the client then exits with 1. (The client does not notice a
    file that is cut off: `zstd -t` does, see below.)
 
-       zstd -dc {file} | {client} {options} {shell_word(f"--database={name}")}
+       zstd -dc {file} | {client} {CLIENT_OPTIONS} {shell_word(f"--database={name}")}
 
    All four options matter: without `--comments`, MariaDB's client takes the comments out of routines; without
    `--binary-mode`, carriage returns in routines are lost and lines of the script could give the client commands;
    the character set is the one in which clients find the ends of strings; and the largest statement here has
-   {_size(largest_statement)}.
+   {size_text(largest_statement)}.
 
 The server takes no statement beyond its own `max_allowed_packet`: it must be at least {packet} MiB here
 (`SET GLOBAL max_allowed_packet = {packet * _MEBIBYTE};`). The account needs the right to make everything that is in the
@@ -75,7 +74,21 @@ every file here.
 """
 
 
-def _size(size_bytes: int) -> str:
+def create_statement(database: dict[str, Any]) -> str:
+    """What makes an empty database like the original."""
+    return (
+        f"CREATE DATABASE {quote_identifier(database['name'])} "
+        f"CHARACTER SET {database['encoding']} COLLATE {database['collation']}"
+    )
+
+
+def packet_mebibytes(largest_statement: int) -> int:
+    """What the server's max_allowed_packet must be at least, for a statement of so many bytes."""
+    return max(16, -(-largest_statement // _MEBIBYTE) + 1)
+
+
+def size_text(size_bytes: int) -> str:
+    """A size in MiB, rounded up."""
     return f"{max(1, -(-size_bytes // _MEBIBYTE))} MiB"
 
 

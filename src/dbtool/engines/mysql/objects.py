@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from dbtool.engines.mysql.queries import Session
 
 _FIRST_IDENTITY = 1 << 61  # of tables without rows, which no other has
-# ALTER TABLE of a table with history is refused, unless this says that it may.
-_MAY_ALTER = "SET SESSION system_versioning_alter_history = 'KEEP';\n"
+#: ALTER TABLE of a table with history is refused, unless this says that it may.
+MAY_ALTER = "SET SESSION system_versioning_alter_history = 'KEEP';\n"
 _SEQUENCE_COLUMNS = (
     "next_not_cached_value, minimum_value, maximum_value, start_value, increment, cache_size, "
     "cycle_option, cycle_count"
@@ -57,6 +57,7 @@ class Objects:
         self._number = own_numbers()
         self.parts: list[Part] = []
         self.omitted: list[SchemaObject] = []
+        self._faulty: Mapping[str, Sequence[ForeignKeyNames]] = {}
         self._tables: dict[str, int] = {}
         self._sequences: dict[str, int] = {}
         self._indexes: dict[str, tuple[int, ...]] = {}
@@ -105,19 +106,27 @@ class Objects:
     def definitions(self, names: Iterable[str] | None) -> dict[str, schema.Definition]:
         """Every table's definition taken apart; of all tables, or of those that are named."""
         wanted = None if names is None else frozenset(names)
-        faulty = (
+        self._faulty = (
             foreign_keys_with_back_ticks(self._session, self._database["name"])
             if self._flavour.is_mariadb
             else {}
         )
         with stored_text(self._session):
             return {
-                relation.name: self._definition(relation, faulty.get(relation.name, ()))
+                relation.name: self._definition(relation, self._faulty.get(relation.name, ()))
                 for relation in self._listing.relations
                 if relation.is_table and (wanted is None or relation.name in wanted)
             }
 
-    def _definition(self, relation: Relation, faulty: Sequence[ForeignKeyNames]) -> schema.Definition:
+    def with_all_keys(self, name: str) -> str:
+        """The statement that makes a table with all its keys, but without foreign keys."""
+        relation = next(one for one in self._listing.relations if one.name == name)
+        with stored_text(self._session):
+            return f"{self._definition(relation, self._faulty.get(name, ()), keeps_keys=True).create};\n"
+
+    def _definition(
+        self, relation: Relation, faulty: Sequence[ForeignKeyNames], keeps_keys: bool = False
+    ) -> schema.Definition:
         ((_, text, *_),) = self._shown("TABLE", relation.name)
         text = with_quoted_names(text, faulty)
         columns = self._listing.columns.get(relation.name, [])
@@ -128,7 +137,7 @@ class Objects:
             self._flavour.is_mariadb,
         )
         # Only there is it faster to make indexes of all rows at once; a table with history may not be altered.
-        keeps_keys = relation.engine.lower() != "innodb" or relation.kind == "SYSTEM VERSIONED"
+        keeps_keys = keeps_keys or relation.engine.lower() != "innodb" or relation.kind == "SYSTEM VERSIONED"
         return schema.take_apart(text, names, keeps_keys)
 
     def _shown(self, kind: str, name: str) -> list[tuple[str, ...]]:
@@ -167,7 +176,7 @@ class Objects:
         for name, definition in definitions.items():
             for key in definition.foreign_keys:
                 text = schema.foreign_key_statement(name, key)
-                text = _MAY_ALTER + text if name in versioned else text
+                text = MAY_ALTER + text if name in versioned else text
                 if is_partial and key.parent is not None and key.parent not in self._tables:
                     self._leave_out("FK CONSTRAINT", f"{name} {key.name}", text, "", (self._tables[name],))
                     continue
