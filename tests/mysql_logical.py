@@ -15,15 +15,25 @@ from dbtool.engines.mysql.engine import MysqlEngine
 from dbtool.model.backup import Metadata
 from dbtool.model.connection import Connection
 from dbtool.operations.backup import BackupOptions, logical_backup
+from dbtool.operations.differential import DifferentialOptions, differential_backup
+from dbtool.operations.differential_policy import DifferentialPolicy
 from dbtool.operations.restore import RestoreOptions, RestoreReport, restore
 from dbtool.progress import Silent
 from dbtool.storage.local import LocalStore
+
+NO_END = DifferentialPolicy(max_differential_ratio=1e6)  # small databases have large differentials
 
 
 def backup(connection: Connection, repository: Path, *tables: str, **options: Any) -> Metadata:
     """A backup, full or of some tables."""
     chosen = BackupOptions(tables=tables, **options)
     return logical_backup(MysqlEngine(), connection, LocalStore(repository), chosen, Silent())
+
+
+def differential(connection: Connection, repository: Path, **options: Any) -> Metadata:
+    """A differential on the newest full; whatever else was taken is told by its type."""
+    chosen = DifferentialOptions(**{"method": "rows", "policy": NO_END, **options})
+    return differential_backup(MysqlEngine(), connection, LocalStore(repository), chosen, Silent())
 
 
 def bring_back(
