@@ -186,7 +186,8 @@ class MysqlDifferential(MysqlSource):
         if opening is not None:
             yield opening
         yield from after.blocks(self._script.created, FrameKind.BEFORE_DATA)
-        yield diff_script.beginning_of_rows()
+        if self._is_transactional:
+            yield diff_script.beginning_of_rows()
         temporary = diff_script.free_name({relation.name for relation in self._relations})
         for position, change in enumerate(self._changes):
             if change.taken is Taken.ROWS:
@@ -196,6 +197,15 @@ class MysqlDifferential(MysqlSource):
                 for block in frames.cleared(self._added_keys(position, change)):
                     yield self._noted(block)
         reach("removed-written")
+
+    @property
+    def _is_transactional(self) -> bool:
+        """Servers with GTIDs let no table without transactions be written in one."""
+        changed = zip(self._facts, self._changes, strict=True)
+        return not any(
+            change.taken is Taken.WHOLE and (facts.table.schema, facts.table.name) in self._held.locked_tables
+            for facts, change in changed
+        )
 
     @property
     def _relations(self) -> Sequence[Any]:

@@ -231,16 +231,28 @@ def _triggers(parts: Sequence[Part]) -> dict[str, list[Part]]:
 
 
 def without_counter(text: str) -> tuple[str, int | None]:
-    """A table's definition without the number that it counts on from; and that number, if there is one."""
-    if "AUTO_INCREMENT=" not in text:
+    """A table's definition as it is compared: without the number that it counts on from; and that number, if
+    there is one.
+
+    MySQL remembers for each column whether a statement once said its character set beside its collation. That
+    makes no difference, so it is left out as well.
+    """
+    if "AUTO_INCREMENT=" not in text and "CHARACTER SET" not in text:
         return text, None
+    cuts: list[tuple[int, int]] = []
+    counter: int | None = None
     depth = 0
     found = list(tokens(text, "mysql"))
-    for place, token in enumerate(found):
+    for place, token in enumerate(found[:-2]):
         if token.kind is Kind.SYMBOL:
             depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and token.word == "AUTO_INCREMENT" and place + 2 < len(found):
-            number = found[place + 2]
-            end = number.start + len(number.text)
-            return text[: token.start] + text[end:].lstrip(" "), int(number.text)
-    return text, None
+        following = found[place + 2]
+        if depth == 0 and token.word == "AUTO_INCREMENT" and following.text.isdigit():
+            cuts.append((token.start, following.start + len(following.text)))
+            counter = int(following.text)
+        words = tuple(one.word for one in found[place : place + 4])
+        if words[:2] == ("CHARACTER", "SET") and words[3:] == ("COLLATE",):
+            cuts.append((token.start, following.start + len(following.text)))
+    for start, end in reversed(cuts):
+        text = text[:start] + text[end:].lstrip(" ")
+    return text, counter
