@@ -409,13 +409,16 @@ def parts_that_come_back(server: MysqlServer) -> list[str]:
     return [part.name for part in fields(Picture) if part.name != "history" or has_history]
 
 
-def pipe(server: MysqlServer, database: str, folder: Path) -> None:
-    """The script of a backup, as RESTORE.md says."""
+def pipe(server: MysqlServer, database: str, folder: Path, frames: int | None = None) -> None:
+    """The script of a backup, as RESTORE.md says; or only so many frames of it."""
     program = server.bin_directory / ("mysql" if server.flavour_name == "mysql" else "mariadb")
     command = [str(program), "--no-defaults", "--protocol=tcp", "-h127.0.0.1", f"-P{server.port}", "-uroot"]
     command += ["--comments", "--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
     (archive,) = folder.glob("*.sql.zst")
     script = subprocess.run(["zstd", "-dcq", archive], capture_output=True, check=True).stdout
+    if frames is not None:
+        listed = ArchiveReader(LocalStore(folder), archive.name).index.frames
+        script = script[: sum(frame.plain_bytes for frame in listed[:frames])]
     done = subprocess.run([*command, f"--database={database}"], input=script, capture_output=True)
     assert done.returncode == 0, f"{archive}: {done.stderr.decode(errors='replace')}"
 
@@ -483,6 +486,7 @@ def test_an_awkward_database_of_which_a_little_changed(
     backup(source, tmp_path)
     nothing = differential(source, tmp_path)
     assert {taken_of(nothing, table.name) for table in nothing.tables} == {"unchanged"}
+    time.sleep(1)  # a differential's folder is called by its second
     run(source, "CREATE TABLE plain (id int PRIMARY KEY)", "INSERT INTO plain VALUES (1)")
     taken = differential(source, tmp_path)
     check_chain(taken, take_picture(source), server, make_mysql_database, tmp_path, DATABASE_OPTIONS)
@@ -742,3 +746,36 @@ def test_a_row_that_was_moved_while_the_differential_is_taken(
     taken = differential(started, tmp_path)
     assert next(edits, None) is None
     check_chain(taken, expected, server, make_mysql_database, tmp_path, OPTIONS)
+
+
+def test_a_script_that_was_broken_off(
+    started: Connection, server: MysqlServer, make_mysql_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Wherever that was, running it again completes it."""
+    backup(started, tmp_path)
+    edits = (
+        "all three",
+        "a referenced table is made anew",
+        "most rows",
+        "new tables",
+        "a view for a table",
+        "routines",
+    )
+    run(started, "SET SESSION sql_mode = ''", *(one for edit in edits for one in CHANGES[edit].statements))
+    run(
+        started,
+        "DELETE FROM named WHERE v < 9",
+        "INSERT INTO named VALUES ('another', 1)",
+        "DROP EVENT resting",
+    )
+    taken = differential(started, tmp_path)
+    expected = take_picture(started)
+    folder = folder_of(tmp_path, taken.id)
+    (archive,) = folder.glob("*.sql.zst")
+    frames = len(ArchiveReader(LocalStore(folder), archive.name).index.frames)
+    target = make_mysql_database(server, options=OPTIONS)
+    pipe(server, target.database, folder.parent.parent)
+    for cut in range(1, frames):
+        pipe(server, target.database, folder, cut)
+    pipe(server, target.database, folder)
+    assert "\n".join(difference(expected, take_picture(target), parts_that_come_back(server))) == ""
