@@ -32,7 +32,9 @@ CHANGE_A_BYTE = (
     "cp -r backups rotten && file=$(echo rotten/full_shop_*/shop_*.sql.zst) && printf '\\377\\376'"
     ' | dd of="$file" bs=1 seek=$(($(stat -c %s "$file") / 2)) conv=notrunc status=none'
 )
-NO_CUSTOMER = "id = (SELECT min(id) FROM sales.customers WHERE id NOT IN (SELECT customer_id FROM sales.orders))"
+NO_CUSTOMER = (
+    "id = (SELECT min(id) FROM sales.customers WHERE id NOT IN (SELECT customer_id FROM sales.orders))"
+)
 CUSTOMERS_WITHOUT_ORDERS = "id NOT IN (SELECT customer_id FROM sales.orders)"
 
 
@@ -85,7 +87,10 @@ class PostgresStory(Story):
             (
                 ("A customer wants to be forgotten …", f"DELETE FROM sales.customers WHERE {NO_CUSTOMER}"),
                 ("… prices change …", "UPDATE sales.products SET price = price * 1.1 WHERE price < 20"),
-                ("… and there is a new table.", "CREATE TABLE sales.gifts AS SELECT 'book' AS what, 7 AS left"),
+                (
+                    "… and there is a new table.",
+                    "CREATE TABLE sales.gifts AS SELECT 'book' AS what, 7 AS left",
+                ),
             ),
             "TRUNCATE sales.reviews; UPDATE sales.products SET price = 0",
         )

@@ -125,7 +125,7 @@ def test_a_bit_flipped_anywhere_in_a_differential(tmp_path: Path) -> None:
     ("removed", "rows", "digest", "expected"),
     [
         (2, 2, 0, None),
-        (2, 3, 0, "has 2 keys instead of 3"),
+        (2, 3, 0, "has 2 removed keys instead of 3"),
         (2, 2, 1, "keys were changed"),
         (3, 2, 0, "differs from the archive's index in its removed keys"),
         (2, 2, "half a line", "does not hold whole rows"),
