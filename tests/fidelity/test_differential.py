@@ -146,7 +146,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "privileges": (
         "REVOKE SELECT ON plain FROM PUBLIC; GRANT UPDATE (note) ON plain TO PUBLIC; GRANT SELECT ON felt TO PUBLIC; "
         "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO PUBLIC; CREATE TABLE granted (a int)",
-        "unchanged",
+        "whole",  # what a column's privileges are is noted where it is noted whether the column is the same
     ),
     "comments": (
         "COMMENT ON TABLE plain IS NULL; COMMENT ON COLUMN plain.note IS 'other'; COMMENT ON TABLE felt IS 'feelings'",

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from difflib import get_close_matches
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,14 @@ class Repository:
         )
 
     def folders_newest_first(self) -> list[str]:
-        """Every backup's folder, by the time that it tells."""
-        return sorted(self.backup_folders(), key=_newest_first)
+        """Every backup's folder, by the time that it tells; those of the same second by what is in them."""
+        found: list[str] = []
+        for _, group in groupby(sorted(self.backup_folders(), key=_newest_first), key=_newest_first):
+            of_one_second = list(group)
+            if len(of_one_second) > 1:
+                of_one_second.sort(key=lambda folder: read_folder(self.store, folder).started, reverse=True)
+            found += of_one_second
+        return found
 
     def _not_found(self, id: str) -> NotFoundError:  # noqa: A002
         known = self._known_ids()
@@ -206,8 +213,8 @@ def _facts(
     }
 
 
-def _newest_first(folder: str) -> tuple[float, str]:
-    return (-moment(names.folder_moment(folder)).timestamp(), folder)
+def _newest_first(folder: str) -> float:
+    return -moment(names.folder_moment(folder)).timestamp()
 
 
 def resolve_path(reference: str) -> Resolved:

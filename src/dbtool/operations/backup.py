@@ -19,7 +19,7 @@ from dbtool.catalog.running import RunningBackup
 from dbtool.catalog.stored import StoredBackup
 from dbtool.engines.base import ByColumn, Engine, LockQueuedError, Source, SourceOptions
 from dbtool.engines.buckets import folded_buckets
-from dbtool.errors import DbtoolError, NotFoundError, PartlyDoneError, UsageError
+from dbtool.errors import BusyError, DbtoolError, NotFoundError, PartlyDoneError, UsageError
 from dbtool.failpoints import reach
 from dbtool.model.archive import ArchiveIndex, Frame, FrameKind, TableSummary
 from dbtool.model.backup import BackupType, Metadata, Method, TableRecord
@@ -30,6 +30,7 @@ from dbtool.progress import Progress
 from dbtool.storage.base import Store
 
 _MASK = (1 << 64) - 1
+_MOST_OF_ONE_SECOND = 10
 _TOOL = {"name": "dbtool", "version": __version__}
 
 
@@ -92,16 +93,31 @@ def logical_differential(
     cannot be said, and `UsageError` for a column that will not do; then nothing was made."""
     main = next(one.name for one in base.completed().artefacts if one.name.endswith(".sql.zst"))
     archive = ArchiveReader(store, f"{base.folder}/{main}")
-    work = _Work(BackupType.DIFFERENTIAL, connection.database, options)
+    work, running = _begin_differential(engine, connection, store, base, options)
     source_options = replace(_source_options(options, work.jobs), by_column=by_column)
-    running = Repository(store).begin_differential(
-        base, work.id, database=connection.database, engine=engine.name, started=work.started
-    )
 
     def open_one() -> Source:
         return engine.open_differential(connection, archive, source_options, progress)
 
     return _take(running, work, open_one, progress)
+
+
+def _begin_differential(
+    engine: Engine, connection: Connection, store: Store, base: StoredBackup, options: BackupOptions
+) -> tuple[_Work, RunningBackup]:
+    """Claim a folder. It is called after the second, so another one of the same second has to be waited out."""
+    seconds_left = _MOST_OF_ONE_SECOND
+    while True:
+        work = _Work(BackupType.DIFFERENTIAL, connection.database, options)
+        try:
+            return work, Repository(store).begin_differential(
+                base, work.id, database=connection.database, engine=engine.name, started=work.started
+            )
+        except BusyError:
+            seconds_left -= 1
+            if not seconds_left:
+                raise
+            time.sleep(1 - time.time() % 1)
 
 
 class _Work:
