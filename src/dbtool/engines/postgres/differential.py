@@ -13,6 +13,7 @@ from dbtool.engines.postgres import after, diff_script, introspect, schema
 from dbtool.engines.postgres.changes import ChangeFinder, ReaderPool, TableChange, Taken, watermark_age
 from dbtool.engines.postgres.diff_guide import differential_guide
 from dbtool.engines.postgres.dump import RELATIONS, PostgresSource
+from dbtool.engines.postgres.history import check_history, oldest_transaction
 from dbtool.engines.postgres.messages import readable_errors
 from dbtool.engines.postgres.plan import chunk_of, plan_ranges
 from dbtool.engines.postgres.quoting import quote_identifier
@@ -29,8 +30,6 @@ from dbtool.model.connection import Connection
 from dbtool.model.database import Table
 from dbtool.progress import Progress
 
-# Transactions that a 32-bit number can tell apart, with room for those that run meanwhile.
-_MOST_TRANSACTIONS = (1 << 31) - (1 << 24)
 _SCHEMA_KINDS = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
 _SILENCED_KINDS = frozenset({"FK CONSTRAINT", "TRIGGER", "RULE"})
 _FIRES_ALWAYS = re.compile(rb"\bENABLE (?:ALWAYS|REPLICA) (?:TRIGGER|RULE) ")
@@ -43,7 +42,6 @@ SELECT ARRAY(SELECT oid::text FROM pg_largeobject_metadata),
        OR EXISTS (SELECT FROM pg_seclabel WHERE classoid = 'pg_largeobject'::regclass)
 """
 _MAKES_UNIQUE = re.compile(rb"\ACREATE UNIQUE INDEX ")
-_LSN = re.compile(r"([0-9A-F]+)/([0-9A-F]+)")
 
 
 class PostgresDifferential(PostgresSource):
@@ -59,7 +57,9 @@ class PostgresDifferential(PostgresSource):
         try:
             by_column = options.by_column
             self._times = time_columns(self._held.session, by_column.column, self.tables) if by_column else {}
-            self._check_history()
+            check_history(base.index.backup, self.server, self.database, self.snapshot)
+            if self._times:
+                watermark_of(base.index.backup["snapshot"], self.snapshot.time)
             # Rows are compared meanwhile.
             self._compared = self._pool.submit(self._compare_schemas)
             self._change, self._items = SchemaChange(), list[Item]()
@@ -70,36 +70,9 @@ class PostgresDifferential(PostgresSource):
             self.close()
             raise
 
-    # ---- whether it can be had -----------------------------------------------------------------
-
-    def _check_history(self) -> None:
-        """The watermark means something only within one history of one server."""
-        backup = self._base.index.backup
-        before, now = backup["snapshot"], self.snapshot.details
-        if backup["server"]["identity"] != self.server.identity:
-            raise NeedsFullError("the base is of another server")
-        if backup["database"]["oid"] != self.database["oid"]:
-            raise NeedsFullError("the database was made anew since the base")
-        if before["timeline"] != now["timeline"]:
-            raise NeedsFullError(
-                f"the server was promoted or recovered since the base: its timeline was {before['timeline']}, "
-                f"and is {now['timeline']}"
-            )
-        if _position(now["lsn"]) < _position(before["lsn"]):
-            raise NeedsFullError("the server stands before the base: it was put back to an earlier moment")
-        transactions = _transactions(now["transaction_snapshot"])[1] - self._watermark
-        if not 0 <= transactions < _MOST_TRANSACTIONS:
-            raise NeedsFullError(
-                f"{transactions} transactions went by since the base, too many to tell apart"
-            )
-        if backup["database"]["encoding"] != self.database["encoding"]:
-            raise NeedsFullError("the database has another encoding than the base")
-        if self._times:
-            watermark_of(before, self.snapshot.time)
-
     @property
     def _watermark(self) -> int:
-        return _transactions(self._base.index.backup["snapshot"]["transaction_snapshot"])[0]
+        return oldest_transaction(self._base.index.backup["snapshot"])
 
     # ---- schema --------------------------------------------------------------------------------
 
@@ -427,17 +400,6 @@ def _acts_always(item: Item) -> bool:
     if item.entry.kind in ("EVENT TRIGGER", "PUBLICATION"):
         return True
     return item.entry.kind in ("TRIGGER", "RULE") and _FIRES_ALWAYS.search(item.sql) is not None
-
-
-def _transactions(snapshot: str) -> tuple[int, int]:
-    """(xmin, xmax) of a `pg_current_snapshot()`."""
-    oldest, newest, _ = snapshot.split(":")
-    return int(oldest), int(newest)
-
-
-def _position(lsn: str) -> int:
-    match = _LSN.fullmatch(lsn)
-    return (int(match[1], 16) << 32) + int(match[2], 16) if match else 0
 
 
 def _major(version: str) -> str:
