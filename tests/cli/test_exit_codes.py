@@ -263,7 +263,13 @@ def test_a_reader_that_leaves_is_no_noise(shop: Connection) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_with_130(number: int, shop: Connection, tmp_path: Path, sql: Sql) -> None:
     program = [sys.executable, "-m", "dbtool", *backup(shop, tmp_path, "SQL", "SELECT pg_sleep(60)")]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    process = subprocess.Popen(
+        program,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup would leave it ignored
+    )
     running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
     deadline = time.monotonic() + 30
     while sql(shop, running) != [(1,)]:
