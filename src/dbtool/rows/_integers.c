@@ -50,6 +50,7 @@ static PyObject *rows_pack_integers(PyObject *Py_UNUSED(module), PyObject *args)
     RowReader *reader = open_reader(args, &view, &text);
     if (reader == NULL)
         return NULL;
+    reader->without_hashes = 1;
     Output output = {0};
     uint64_t before = 0;
     int count, is_integer = 1;

@@ -46,6 +46,7 @@ static inline RowReader *open_reader(PyObject *args, Py_buffer *view, PyObject *
     memset(&reader->tally, 0, sizeof(reader->tally));
     memset(&reader->inserts, 0, sizeof(reader->inserts));
     reader->is_insert = is_insert;
+    reader->without_hashes = 0;
     int status = tally_set_key(&reader->tally, key, is_insert ? MOST_COLUMNS : MAX_FIELDS, is_insert ? ',' : '\t');
     if (status < 0 || PyObject_GetBuffer(*text, view, PyBUF_SIMPLE) < 0) {
         free(reader);

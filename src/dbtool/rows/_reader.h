@@ -19,7 +19,7 @@ typedef struct {
 } ReadRow;
 
 typedef struct {
-    int is_insert;
+    int is_insert, without_hashes;
     Tally tally;     /* the key; its sums are the caller's */
     Inserts inserts; /* of COPY text, only how far it is read */
     size_t starts[MOST_COLUMNS], ends[MOST_COLUMNS];
@@ -70,7 +70,8 @@ static int read_rows(RowReader *reader, const KeyTable *table)
             status = key_text(&reader->tally, read->row, reader->starts, reader->ends, used, &read->key, &read->key_length);
         if (status < 0)
             return status;
-        read->key_hash = xxh64(read->key != NULL ? read->key : reader->tally.scratch + used, read->key_length, 0);
+        if (!reader->without_hashes)
+            read->key_hash = xxh64(read->key != NULL ? read->key : reader->tally.scratch + used, read->key_length, 0);
         if (read->key == NULL)
             used += read->key_length;
         if (table != NULL)
