@@ -14,12 +14,19 @@ from typing import Any
 from dbtool import rows
 from dbtool.archive.reader import ArchiveReader
 from dbtool.errors import VerificationError
-from dbtool.model.archive import ArchiveIndex, Frame, FrameKind, SchemaObject, TableSummary
+from dbtool.model.archive import (
+    SCHEMA_KINDS,
+    ArchiveIndex,
+    Frame,
+    FrameKind,
+    SchemaObject,
+    TableSummary,
+    Taken,
+)
 
 _MASK = (1 << 64) - 1
 # How rows stand in the frames of each engine: see `rows.KeySet`.
 _FORMATS = {"postgres": "copy", "mysql": "insert"}
-_OF_THE_SCHEMA = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class ChainReader:
         self._lock = threading.Lock()
         self._removed: dict[int, Any] = {}  # sets of keys, by the table's position
         self._taken_out: dict[int, dict[int, int]] = defaultdict(dict)  # rows, by table and frame
-        self._keys = [_key_positions(table) for table in differential.index.tables]
+        self._keys = [table.key_positions for table in differential.index.tables]
         self._tables = tuple(self._merged(table) for table in differential.index.tables)
         self._origins: list[_Origin | None] = []
         frames: list[Frame] = []
@@ -70,7 +77,7 @@ class ChainReader:
     def _merged(self, table: TableSummary) -> TableSummary:
         """The table at the differential's snapshot, as far as it is known before the base's rows are read."""
         facts = table.details["differential"]
-        if facts["taken"] == "whole":
+        if facts["taken"] == Taken.WHOLE.value:
             return replace(table)
         base = self._base.index.tables[facts["base"]]
         return replace(
@@ -90,11 +97,11 @@ class ChainReader:
         positions = {
             table.details["differential"]["base"]: position
             for position, table in enumerate(self._tables)
-            if table.details["differential"]["taken"] != "whole"
+            if table.details["differential"]["taken"] != Taken.WHOLE.value
         }
         takes_large_objects = self._differential.index.backup.get("large_objects") == "whole"
         for kind in FrameKind:
-            if kind in _OF_THE_SCHEMA:
+            if kind in SCHEMA_KINDS:
                 if schema[kind]:
                     found.append((Frame(kind, 0, 0, 0, objects=tuple(schema[kind])), None))
                 continue
@@ -129,8 +136,9 @@ class ChainReader:
             if frame.kind is FrameKind.REMOVED and frame.table is not None and frame.rows:
                 keys = self._removed.setdefault(frame.table, rows.KeySet(frame.rows))
                 text = self._differential.read(number)
-                written = memoryview(text)[frame.prefix_bytes : len(text) - frame.suffix_bytes]
-                keys.add_keys(self._key_lines(written, len(self._keys[frame.table])), self._format)
+                keys.add_keys(
+                    self._key_lines(frame.rows_of(text), len(self._keys[frame.table])), self._format
+                )
                 counts[frame.table] += frame.rows
         for position, table in enumerate(self._tables):
             expected = table.details["differential"]["removed"]
@@ -166,9 +174,8 @@ class ChainReader:
             return text
         position = frame.table
         original = origin.reader.index.frames[origin.number]
-        written = memoryview(text)[original.prefix_bytes : len(text) - original.suffix_bytes]
         kept, count, digest, key_digest, taken, _ = self._removed[position].without(
-            written, self._keys[position], self._format
+            original.rows_of(text), self._keys[position], self._format
         )
         with self._lock:
             if number not in self._taken_out[position]:
@@ -205,8 +212,3 @@ def _frames_of(reader: ArchiveReader, kind: FrameKind) -> list[tuple[Frame, _Ori
         for number, frame in enumerate(reader.index.frames)
         if frame.kind is kind
     ]
-
-
-def _key_positions(table: TableSummary) -> tuple[int, ...]:
-    columns = [column for column, _ in table.columns]
-    return tuple(columns.index(column) for column in table.key)

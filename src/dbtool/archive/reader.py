@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dbtool.archive.index import decode_index
 from dbtool.archive.keys import decode_keys
 from dbtool.archive.seekable import (
@@ -13,7 +15,7 @@ from dbtool.archive.seekable import (
 )
 from dbtool.archive.zstd import decompress_frame, frame_checksum
 from dbtool.errors import VerificationError
-from dbtool.model.archive import ArchiveIndex, Frame, FrameKind
+from dbtool.model.archive import SCHEMA_KINDS, ArchiveIndex, Frame, FrameKind, SchemaObject
 from dbtool.storage.base import Store
 
 _KIND_ORDER = {kind: position for position, kind in enumerate(FrameKind)}
@@ -99,6 +101,14 @@ class ArchiveReader:
         if len(text) != frame.plain_bytes or frame_checksum(stored) != self._checksums[number]:
             raise VerificationError(f"{what} does not hold the text that was written")
         return text
+
+    def schema(self) -> Iterator[tuple[FrameKind, SchemaObject, bytes]]:
+        """The objects of the schema with their SQL, in the script's order."""
+        for number, frame in enumerate(self.index.frames):
+            if frame.kind in SCHEMA_KINDS:
+                text = self.read(number)
+                for item in frame.objects:
+                    yield frame.kind, item, text[item.offset : item.offset + item.length]
 
     def read_keys(self, number: int) -> bytes:
         """The keys of a frame's rows, packed (see `rows.unpack_integers`); for a frame that has `keys_bytes`."""

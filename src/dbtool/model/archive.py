@@ -26,6 +26,19 @@ class FrameKind(str, Enum):
     FOOTER = "footer"  # says that the script is whole
 
 
+# Frames that hold objects of the schema, in the script's order.
+SCHEMA_KINDS = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
+
+
+class Taken(str, Enum):
+    """What a differential takes of a table."""
+
+    UNCHANGED = "unchanged"  # nothing: every row is in the base
+    ROWS = "rows"  # the rows that changed, and the keys of those that are there no more
+    WHOLE = "whole"  # all rows
+    LEFT_OUT = "left out"  # nothing: what changed is not wanted
+
+
 @dataclass(frozen=True)
 class SchemaObject:
     """One object of the schema, and where its SQL stands.
@@ -88,6 +101,10 @@ class Frame:
     objects: tuple[SchemaObject, ...] = ()
     keys_bytes: int = 0  # of the skippable frame behind it that holds the keys of its rows; 0: there is none
 
+    def rows_of(self, text: _Bytes) -> memoryview:
+        """The rows in the frame's text, without what stands before and behind them."""
+        return memoryview(text)[self.prefix_bytes : len(text) - self.suffix_bytes]
+
 
 @dataclass
 class TableSummary:
@@ -104,6 +121,12 @@ class TableSummary:
     key_digest: int = 0
     key_buckets: _Bytes = b""  # 2^n little-endian 64-bit sums
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key_positions(self) -> tuple[int, ...]:
+        """Where the key's columns stand among the columns, in the key's order."""
+        names = [name for name, _ in self.columns]
+        return tuple(names.index(name) for name in self.key)
 
 
 @dataclass(frozen=True)

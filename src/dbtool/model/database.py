@@ -33,6 +33,12 @@ class Table:
     details: dict[str, Any] = field(default_factory=dict)  # the engine's own facts (access method, …)
 
     @property
+    def key_positions(self) -> tuple[int, ...]:
+        """Where the key's columns stand among the columns, in the key's order."""
+        names = [column.name for column in self.columns]
+        return tuple(names.index(name) for name in self.key)
+
+    @property
     def qualified_name(self) -> str:
         """`schema.name`, for people and for JSON; never for SQL, for it is not quoted."""
         return f"{self.schema}.{self.name}"

@@ -137,7 +137,7 @@ def _tally_frame(reader: ArchiveReader, artefact: str, number: int) -> _Tally:
         written = memoryview(text)[frame.prefix_bytes : end]
         tally = _TALLIES[reader.index.backup.get("engine", "")]
         are_keys = frame.kind is FrameKind.REMOVED
-        rows, digest, key_digest = tally(written, () if are_keys else _key_positions(table))
+        rows, digest, key_digest = tally(written, () if are_keys else table.key_positions)
     except VerificationError as error:
         return damaged(error.message)
     except KeyError:
@@ -165,11 +165,6 @@ def _are_keys_right(reader: ArchiveReader, number: int) -> bool:
     except (VerificationError, ValueError):
         return False
     return (rows, key_digest) == (frame.rows, frame.key_digest)
-
-
-def _key_positions(table: TableSummary) -> tuple[int, ...]:
-    columns = [column for column, _ in table.columns]
-    return tuple(columns.index(column) for column in table.key)
 
 
 def _compare_tables(

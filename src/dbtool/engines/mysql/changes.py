@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import Enum
 from queue import Empty, SimpleQueue
 
 from dbtool import rows
@@ -26,6 +25,7 @@ from dbtool.engines.mysql.reader import MysqlReader, Work
 from dbtool.engines.mysql.spool import Piece, Spool
 from dbtool.engines.mysql.table_facts import TableFacts, is_by_number
 from dbtool.engines.mysql.wellformed import Finding
+from dbtool.model.archive import Taken
 from dbtool.progress import Progress
 
 # More rows in one range than these cannot be told apart in flat memory.
@@ -34,14 +34,6 @@ _MOST_REMOVED = 8_000_000
 _MASK = (1 << 64) - 1
 # Two values of these may be equal, and yet not look alike.
 _UNSURE_KEYS = ("float", "double", "real")
-
-
-class Taken(str, Enum):
-    """What a differential takes of a table."""
-
-    UNCHANGED = "unchanged"  # nothing: every row is in the base
-    ROWS = "rows"  # the rows that changed, and the keys of those that are there no more
-    WHOLE = "whole"  # all rows
 
 
 @dataclass
@@ -204,8 +196,7 @@ class _TableComparison:
         self._change = change
         self._spool = spool
         self._lock = threading.Lock()
-        columns = [column.name for column in facts.table.columns]
-        self._key = tuple(columns.index(name) for name in facts.table.key)
+        self._key = facts.table.key_positions
         self._by_rows = can_take_rows(facts)
 
     @property

@@ -11,7 +11,7 @@ from dbtool.archive.reader import ArchiveReader
 from dbtool.engines.base import Chunk, Reader, SourceOptions
 from dbtool.engines.mysql import after, diff_script
 from dbtool.engines.mysql.after import Part
-from dbtool.engines.mysql.changes import ChangeFinder, TableChange, Taken
+from dbtool.engines.mysql.changes import ChangeFinder, TableChange
 from dbtool.engines.mysql.counting import RowCounts
 from dbtool.engines.mysql.diff_guide import differential_guide
 from dbtool.engines.mysql.dump import MysqlSource
@@ -22,11 +22,10 @@ from dbtool.engines.mysql.spool import Spool
 from dbtool.engines.mysql.table_facts import TableFacts
 from dbtool.errors import NeedsFullError
 from dbtool.failpoints import reach
-from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject, TableSummary
+from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject, TableSummary, Taken
 from dbtool.model.connection import Connection
 from dbtool.progress import Progress
 
-_SCHEMA_KINDS = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
 _SAME_DETAILS = ("engine", "kinds", "select", "from_suffix", "charsets", "end_of_time")
 _VERSIONED = "SYSTEM VERSIONED"
 
@@ -66,14 +65,10 @@ class MysqlDifferential(MysqlSource):
             raise NeedsFullError(f"the base is of a server with another {mode}")
 
     def _base_parts(self) -> list[Part]:
-        found = []
-        for number, frame in enumerate(self._base.index.frames):
-            if frame.kind in _SCHEMA_KINDS:
-                text = self._base.read(number)
-                for item in frame.objects:
-                    sql = text[item.offset : item.offset + item.length]
-                    found.append(Part(item, sql.decode("utf-8", "surrogateescape"), frame.kind))
-        return found
+        return [
+            Part(item, sql.decode("utf-8", "surrogateescape"), kind)
+            for kind, item, sql in self._base.schema()
+        ]
 
     # ---- rows ----------------------------------------------------------------------------------
 
@@ -146,7 +141,7 @@ class MysqlDifferential(MysqlSource):
         return None if number is None else self._stored_blocks(number)
 
     def _stored_blocks(self, number: int) -> Iterator[Block]:
-        key = self._key_positions(number)
+        key = self._facts[number].table.key_positions
         gathered, size = [HEAD], len(HEAD)
         pieces = self._changes[number].new_rows
         for place, piece in enumerate(pieces, 1):
@@ -167,11 +162,6 @@ class MysqlDifferential(MysqlSource):
                 key_digest=key_digest,
                 prefix_bytes=len(HEAD),
             )
-
-    def _key_positions(self, number: int) -> tuple[int, ...]:
-        table = self._facts[number].table
-        names = [column.name for column in table.columns]
-        return tuple(names.index(name) for name in table.key)
 
     def key_buckets(self, table: int) -> bytearray | None:  # noqa: ARG002
         """None: of a differential's keys nothing is kept."""
@@ -219,7 +209,7 @@ class MysqlDifferential(MysqlSource):
         known = rows.KeySet(change.removed)
         for lines in self._removed_keys(change):
             known.add_keys(lines, "insert")
-        key = self._key_positions(position)
+        key = self._facts[position].table.key_positions
         for piece in change.new_rows:
             lines, count = known.absent_keys(self._spool.get(piece), key, "insert")
             if count:

@@ -102,6 +102,4 @@ class RangeComparison:
 
     def _texts_before(self) -> Iterator[memoryview]:
         for number in self._frames:
-            text = self._base.read(number)
-            facts = self._base.index.frames[number]
-            yield memoryview(text)[facts.prefix_bytes : len(text) - facts.suffix_bytes]
+            yield self._base.index.frames[number].rows_of(self._base.read(number))

@@ -92,8 +92,7 @@ class MysqlReader:
 
     def _blocks(self, chunk: Chunk, facts: TableFacts, planned: Planned) -> Iterator[Block]:
         table = facts.table
-        positions = {column.name: position for position, column in enumerate(table.columns)}
-        key = tuple(positions[name] for name in table.key)
+        key = table.key_positions
         buckets = self._work.key_buckets(chunk.table) if key else None
         check = TextCheck(facts)
         must_ask = False

@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import IO, Protocol, TypeVar
 
 from dbtool import rows
@@ -26,7 +25,7 @@ from dbtool.engines.postgres.plan import Range, select_statement
 from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.engines.postgres.reader import CopyReader
 from dbtool.errors import NeedsFullError
-from dbtool.model.archive import FrameKind
+from dbtool.model.archive import FrameKind, Taken
 from dbtool.model.database import Table
 from dbtool.progress import Progress
 
@@ -38,15 +37,6 @@ _SMALL_TABLE_BYTES = 8 << 20
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
-
-
-class Taken(str, Enum):
-    """What a differential takes of a table."""
-
-    UNCHANGED = "unchanged"  # nothing: every row is in the base
-    ROWS = "rows"  # the rows that changed, and the keys of those that are there no more
-    WHOLE = "whole"  # all rows
-    LEFT_OUT = "left out"  # nothing: what changed is not wanted
 
 
 @dataclass
@@ -296,7 +286,7 @@ class ChangeFinder:
         self, number: int, change: TableChange, run: RunAll, removed: IO[bytes], parts: int
     ) -> int:
         """The same in two passes over the base: first which hashes are gone, then whose they are."""
-        positions = self._key_positions(number)
+        positions = self._tables[number].key_positions
         folder = tempfile.gettempdir()
         with rows.SpilledHashes(folder, parts) as there, rows.SpilledHashes(folder, parts) as before:
             self._read_keys(number, change, run, there.add)
@@ -347,7 +337,7 @@ class ChangeFinder:
         choose: Callable[[memoryview, tuple[int, ...], str], tuple[bytes, int]],
     ) -> int:
         """Write the chosen keys of the base's rows; how many they are."""
-        positions = self._key_positions(number)
+        positions = self._tables[number].key_positions
 
         lock = threading.Lock()
 
@@ -363,15 +353,8 @@ class ChangeFinder:
 
         return sum(run(take, self._frames[change.base or 0]))
 
-    def _key_positions(self, number: int) -> tuple[int, ...]:
-        table = self._tables[number]
-        names = [column.name for column in table.columns]
-        return tuple(names.index(name) for name in table.key)
-
     def _rows_of(self, frame: int) -> memoryview:
-        text = self._base.read(frame)
-        facts = self._base.index.frames[frame]
-        return memoryview(text)[facts.prefix_bytes : len(text) - facts.suffix_bytes]
+        return self._base.index.frames[frame].rows_of(self._base.read(frame))
 
     def _query(self, part: Range, wanted: str, condition: str = "") -> bytes:
         where = " AND ".join(one for one in (part.condition, condition) if one)

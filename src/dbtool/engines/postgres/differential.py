@@ -10,7 +10,7 @@ from typing import Any
 from dbtool.archive.reader import ArchiveReader
 from dbtool.engines.base import Chunk, SourceOptions
 from dbtool.engines.postgres import after, diff_script, introspect, schema
-from dbtool.engines.postgres.changes import ChangeFinder, ReaderPool, TableChange, Taken, watermark_age
+from dbtool.engines.postgres.changes import ChangeFinder, ReaderPool, TableChange, watermark_age
 from dbtool.engines.postgres.diff_guide import differential_guide
 from dbtool.engines.postgres.dump import RELATIONS, PostgresSource
 from dbtool.engines.postgres.history import check_history, oldest_transaction
@@ -25,12 +25,11 @@ from dbtool.engines.postgres.time_columns import foreign_keys, time_columns, uni
 from dbtool.engines.watermark import watermark_of
 from dbtool.errors import NeedsFullError
 from dbtool.failpoints import reach
-from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
+from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject, Taken
 from dbtool.model.connection import Connection
 from dbtool.model.database import Table
 from dbtool.progress import Progress
 
-_SCHEMA_KINDS = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
 _SILENCED_KINDS = frozenset({"FK CONSTRAINT", "TRIGGER", "RULE"})
 _FIRES_ALWAYS = re.compile(rb"\bENABLE (?:ALWAYS|REPLICA) (?:TRIGGER|RULE) ")
 _LARGE_OBJECTS_SQL = """
@@ -90,19 +89,8 @@ class PostgresDifferential(PostgresSource):
             Item(part.kind, schema.schema_object(part, self._codec), part.text[part.definition_offset :])
             for part in parts
         ]
-        base = self._base_items()
+        base = [Item(*facts) for facts in self._base.schema()]
         return compare_schemas(base, items, self._codec, _acts_always), items
-
-    def _base_items(self) -> list[Item]:
-        found = []
-        for number, frame in enumerate(self._base.index.frames):
-            if frame.kind in _SCHEMA_KINDS:
-                text = self._base.read(number)
-                found += [
-                    Item(frame.kind, item, text[item.offset : item.offset + item.length])
-                    for item in frame.objects
-                ]
-        return found
 
     def schema_objects(self) -> Sequence[tuple[FrameKind, SchemaObject]]:
         """The whole schema of this snapshot, for a restore that does not run the base's."""
@@ -132,11 +120,12 @@ class PostgresDifferential(PostgresSource):
         """What is made, in order. A partition of a table that is there already is attached only when it has its
         indexes: else it would be given them once more."""
         parts = [part for part in self._schema.result() if part.entry.number in self._change.created]
-        made = {part.entry.number for part in parts if part.entry.kind == "TABLE"}
+        tables = {part.entry.number for part in self._schema.result() if part.entry.kind == "TABLE"}
         late = [
             replace(part, kind=FrameKind.AFTER_DATA)
             for part in parts
-            if part.entry.kind == "TABLE ATTACH" and not self._tables_of(part) <= made
+            if part.entry.kind == "TABLE ATTACH"
+            and not tables & set(part.entry.needs) <= self._change.created
         ]
         numbers = {part.entry.number for part in late}
         parts = [part for part in parts if part.entry.number not in numbers]
@@ -146,10 +135,6 @@ class PostgresDifferential(PostgresSource):
         )
         place = max([first, *behind])
         return [*parts[:place], *late, *parts[place:]]
-
-    def _tables_of(self, part: schema.SchemaPart) -> set[int]:
-        tables = {one.entry.number for one in self._schema.result() if one.entry.kind == "TABLE"}
-        return set(part.entry.needs) & tables
 
     def _is_new(self, table: Table) -> bool:
         return table.identity in self._change.new_tables

@@ -22,14 +22,13 @@ from dbtool.engines.postgres.snapshot import HeldSnapshot
 from dbtool.engines.postgres.tools import Tool, find_tool
 from dbtool.errors import DbtoolError, RefusedError
 from dbtool.failpoints import reach
-from dbtool.model.archive import ArchiveIndex, Block, FrameKind, SchemaObject
+from dbtool.model.archive import SCHEMA_KINDS, ArchiveIndex, Block, FrameKind, SchemaObject
 from dbtool.model.connection import Connection
 from dbtool.model.database import Table
 from dbtool.progress import Progress
 
 # pg_dump locks what is locked already: it waits only behind somebody who waits for us.
 _QUEUE_SECONDS = 2.0
-_SCHEMA_KINDS = (FrameKind.BEFORE_DATA, FrameKind.AFTER_DATA, FrameKind.LAST)
 RELATIONS = 1259  # the OID of pg_class, by which pg_dump says that an OID is a relation's
 
 
@@ -166,7 +165,7 @@ class PostgresSource:
             bytes(block.text)
             for blocks in (
                 [self._header()],
-                *(schema.schema_blocks(parts, kind, self._codec) for kind in _SCHEMA_KINDS),
+                *(schema.schema_blocks(parts, kind, self._codec) for kind in SCHEMA_KINDS),
                 [after.footer(self._key)],
             )
             for block in blocks

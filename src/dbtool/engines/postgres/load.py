@@ -103,7 +103,7 @@ class CopyLoader:
         assert frame.table is not None  # noqa: S101
         table = self._index.tables[frame.table]
         statement = text[: frame.prefix_bytes].rstrip().removesuffix(b";")
-        data = memoryview(text)[frame.prefix_bytes : len(text) - frame.suffix_bytes]
+        data = frame.rows_of(text)
         name = f"{table.schema}.{table.name}"
         try:
             count = copy_in(self._session, statement, data, self._kinds_of(frame.table, len(data)))

@@ -62,8 +62,7 @@ class CopyReader:
     def read(self, chunk: Chunk) -> Iterator[Block]:
         """The chunk's rows as blocks of about 16 MiB."""
         table = self._tables[chunk.table]
-        positions = {column.name: position for position, column in enumerate(table.columns)}
-        key = tuple(positions[name] for name in table.key)
+        key = table.key_positions
         prefix = insert_statement(table).encode(self._codec, "surrogateescape")
         buckets = self._key_buckets(chunk.table) if key else None
         try:

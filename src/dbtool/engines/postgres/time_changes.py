@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from dbtool import rows
 from dbtool.archive.reader import ArchiveReader
-from dbtool.engines.postgres.changes import ChangeFinder, ReaderPool, RunAll, TableChange, Taken
+from dbtool.engines.postgres.changes import ChangeFinder, ReaderPool, RunAll, TableChange
 from dbtool.engines.postgres.plan import Range
 from dbtool.engines.postgres.quoting import quote_identifier
 from dbtool.engines.postgres.reader import CopyReader
 from dbtool.engines.postgres.time_columns import Unique, changed_since
 from dbtool.engines.watermark import Watermark
+from dbtool.model.archive import Taken
 from dbtool.model.database import Table
 from dbtool.progress import Progress
 from dbtool.rows.pure import key_text
@@ -186,7 +187,7 @@ class TimeChangeFinder(ChangeFinder):
             key = Unique(self._tables[number].key)
             condition = f"{self.changed} AND NOT {self.condition_of(number)}"
             keys = self._values(number, run, key, condition, self._parts[number])
-            positions = self._key_positions(number)
+            positions = self._tables[number].key_positions
 
             def count(_: CopyReader, frame: int) -> int:
                 return keys.present_keys(self._rows_of(frame), positions, "copy")[1]
@@ -210,7 +211,7 @@ class TimeChangeFinder(ChangeFinder):
         taken = [
             (self._positions(number, one), self._changed_keys(number, change, run, one)) for one in others
         ]
-        positions = self._key_positions(number)
+        positions = self._tables[number].key_positions
         removed = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
         lock = threading.Lock()
 
