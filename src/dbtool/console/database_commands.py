@@ -179,9 +179,10 @@ def _changes(metadata: Metadata) -> str:
 
     found = differential_contents([table.details for table in metadata.tables])
     return (
-        f"{found['unchanged']:,} tables unchanged, {found['rows']:,} changed, {found['whole']:,} whole, "
+        f"{counted(found['unchanged'], 'table')} unchanged, {found['rows']:,} changed, {found['whole']:,} whole, "
         f"{f'{left_out:,} left out, ' if (left_out := found['left_out']) else ''}"
-        f"{metadata.statistics['total_rows_processed']:,} rows, {found['removed']:,} keys removed"
+        f"{counted(metadata.statistics['total_rows_processed'], 'row')}, "
+        f"{counted(found['removed'], 'key')} removed"
     )
 
 
